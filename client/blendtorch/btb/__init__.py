@@ -1,0 +1,29 @@
+"""The Blender side: runs inside Blender, imports bpy and `blendtorch.wire`, never torch."""
+
+from .animation import AnimationController
+from .arguments import parse_blendtorch_args
+from .camera import Camera
+from .coordinates import bbox_coordinates, object_coordinates, object_origins
+from .duplex import DuplexChannel
+from .offscreen import OffScreenRenderer
+from .output_channel import BlenderOutputChannel
+from .sampling import sample_indices, sample_rng
+from .signal import Signal
+from .visibility import object_visibility, points_visible
+
+__all__ = [
+    "AnimationController",
+    "BlenderOutputChannel",
+    "Camera",
+    "DuplexChannel",
+    "OffScreenRenderer",
+    "Signal",
+    "bbox_coordinates",
+    "object_coordinates",
+    "object_origins",
+    "object_visibility",
+    "parse_blendtorch_args",
+    "points_visible",
+    "sample_indices",
+    "sample_rng",
+]

@@ -1,0 +1,27 @@
+"""The Blender end of a two-way channel."""
+
+from typing import Any
+
+from ..wire import Kind, LaunchArguments, Message, duplex
+from .session import open_session
+
+
+class DuplexChannel(duplex.DuplexChannel):
+    __doc__ = duplex.DuplexChannel.__doc__
+    _binds = True
+
+    def __init__(self, address: str, btid: int | None = None, **options: Any) -> None:
+        super().__init__(address, btid, **options)
+        open_session(LaunchArguments()).add_channel(self)
+
+    def publish_error(self, body: dict[str, str], timeout_s: float) -> None:
+        """Tells the client that this instance has failed.
+
+        Raises:
+            PeerTimeout: The client did not take the message within `timeout_s` seconds.
+        """
+        self.socket.send(Message(Kind.ERROR, body, self.btid), timeout_s)
+
+    def ready(self) -> bool:
+        """Always true: only the script itself knows when it is going to send."""
+        return True

@@ -1,0 +1,229 @@
+"""This process as one BlendTorch instance: who launched it, what it reports back, and how it ends."""
+
+import atexit
+import faulthandler
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from functools import partial
+from types import FrameType, TracebackType
+from typing import Protocol
+
+from .. import __version__
+from ..errors import BlendTorchError
+from ..wire import Kind, LaunchArguments, Message
+from ..wire.sockets import MessageSocket, flush, send_once
+from . import compat
+
+# How long a failing instance tries to tell those who listen, and how long the end of a process waits for its queues.
+REPORT_TIMEOUT_S = 5.0
+FLUSH_TIMEOUT_S = 30.0
+
+
+class Channel(Protocol):
+    """What a session needs of a channel."""
+
+    @property
+    def address(self) -> str: ...
+    def publish_error(self, body: dict[str, str], timeout_s: float) -> None: ...
+    def close(self) -> None: ...
+    def ready(self) -> bool: ...
+
+
+class Session:
+    """The instance that this process is. One a process; made by `open_session`.
+
+    Args:
+        args: Who this instance is and whom it reports to.
+        supervised: Whether `blendtorch.btb.run` runs the script and handles its exceptions. Otherwise the script was
+            started by hand, and the session takes care that an exception ends Blender with a nonzero exit status.
+    """
+
+    def __init__(self, args: LaunchArguments, supervised: bool) -> None:
+        self.args = args
+        self._channels: list[Channel] = []
+        self._said_hello = False
+        self._failed = False
+        self._control = MessageSocket("push", args.control, bind=False) if args.control else None
+        atexit.register(self.close)
+        if not supervised and compat.is_background():
+            sys.excepthook = self._exit_on_exception
+
+    def hello(self) -> None:
+        """Tells the launcher, once, that the script is running."""
+        if self._said_hello:
+            return
+        self._said_hello = True
+        body = {
+            "pid": os.getpid(),
+            "blendtorch": __version__,
+            "blender": compat.blender_version(),
+            "python": sys.version.split()[0],
+        }
+        self._tell_launcher(Message(Kind.HELLO, body, self.args.btid, self.args.epoch))
+
+    def add_channel(self, channel: Channel) -> None:
+        """Registers a channel that is told of failures and closed, its queue flushed, when this process ends."""
+        self._channels.append(channel)
+
+    def ready(self) -> bool:
+        """Whether every channel has room for one more message."""
+        return all(channel.ready() for channel in self._channels)
+
+    def fail(self, error: BaseException) -> None:
+        """Prints the traceback and sends it, once, to the launcher and to all who listen to the channels."""
+        if self._failed:
+            return
+        self._failed = True
+        text = "".join(traceback.format_exception(error))
+        print(text, file=sys.stderr, flush=True)
+        body = {"error": "".join(traceback.format_exception_only(error)).strip(), "traceback": text}
+        self._tell_launcher(Message(Kind.ERROR, body, self.args.btid, self.args.epoch))
+        for report in [*self._reports_on_channels(body), *self._reports_on_unused_sockets(body)]:
+            try:
+                report()
+            except BlendTorchError as unheard:
+                print(f"could not report the error: {unheard}", file=sys.stderr, flush=True)
+
+    def _reports_on_channels(self, body: dict[str, str]) -> list[Callable[[], None]]:
+        return [partial(channel.publish_error, body, REPORT_TIMEOUT_S) for channel in self._channels]
+
+    def _reports_on_unused_sockets(self, body: dict[str, str]) -> list[Callable[[], None]]:
+        """A script that fails before it has made its channels leaves clients waiting at the addresses, too."""
+        used = {channel.address for channel in self._channels}
+        message = Message(Kind.ERROR, body, self.args.btid, self.args.epoch)
+        return [
+            partial(send_once, address, message, REPORT_TIMEOUT_S)
+            for address in self.args.btsockets.values()
+            if address not in used
+        ]
+
+    def close(self) -> None: ...
+    def ready(self) -> bool: ...
+
+
+class Session:
+    """The instance that this process is. One a process; made by `open_session`.
+
+    Args:
+        args: Who this instance is and whom it reports to.
+        supervised: Whether `blendtorch.btb.run` runs the script and handles its exceptions. Otherwise the script was
+            started by hand, and the session takes care that an exception ends Blender with a nonzero exit status.
+    """
+
+    def __init__(self, args: LaunchArguments, supervised: bool) -> None:
+        self.args = args
+        self._channels: list[Channel] = []
+        self._said_hello = False
+        self._failed = False
+        self._control = MessageSocket("push", args.control, bind=False) if args.control else None
+        atexit.register(self.close)
+        if not supervised and compat.is_background():
+            sys.excepthook = self._exit_on_exception
+
+    def hello(self) -> None:
+        """Tells the launcher, once, that the script is running."""
+        if self._said_hello:
+            return
+        self._said_hello = True
+        body = {
+            "pid": os.getpid(),
+            "blendtorch": __version__,
+            "blender": compat.blender_version(),
+            "python": sys.version.split()[0],
+        }
+        self._tell_launcher(Message(Kind.HELLO, body, self.args.btid, self.args.epoch))
+
+    def add_channel(self, channel: Channel) -> None:
+        """Registers a channel that is told of failures and closed, its queue flushed, when this process ends."""
+        self._channels.append(channel)
+
+    def ready(self) -> bool:
+        """Whether every channel has room for one more message."""
+        return all(channel.ready() for channel in self._channels)
+
+    def fail(self, error: BaseException) -> None:
+        """Prints the traceback and sends it, once, to the launcher and to all who listen to the channels."""
+        if self._failed:
+            return
+        self._failed = True
+        text = "".join(traceback.format_exception(error))
+        print(text, file=sys.stderr, flush=True)
+        body = {"error": "".join(traceback.format_exception_only(error)).strip(), "traceback": text}
+        self._tell_launcher(Message(Kind.ERROR, body, self.args.btid, self.args.epoch))
+        for channel in [*self._channels, *self._stand_ins()]:
+            try:
+                channel.publish_error(body, REPORT_TIMEOUT_S)
+            except BlendTorchError as unheard:
+                print(f"could not report the error: {unheard}", file=sys.stderr, flush=True)
+
+    def close(self, flush_timeout_s: float = FLUSH_TIMEOUT_S) -> None:
+        """Closes all channels; what they have queued is sent, each within its own linger time."""
+        atexit.unregister(self.close)
+        while self._channels:
+            self._channels.pop().close()
+        if self._control:
+            self._control.close(REPORT_TIMEOUT_S)
+        flush(flush_timeout_s)
+
+    def exit(self, code: int) -> None:
+        """Ends the process now; its queues are flushed unless a signal ended it (`code` 128 and more).
+
+        Blender 4.2 crashes and 4.5 hangs when the interpreter of the `bpy` module exits with a handler, timer or class
+        still registered, so the interpreter's own end is left out.
+        """
+        self.close(flush_timeout_s=0 if code >= 128 else FLUSH_TIMEOUT_S)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+    def _tell_launcher(self, message: Message) -> None:
+        if self._control is None:
+            return
+        try:
+            self._control.send(message, REPORT_TIMEOUT_S)
+        except BlendTorchError as error:
+            print(f"could not reach the launcher: {error}", file=sys.stderr, flush=True)
+
+    def _exit_on_exception(
+        self, kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
+        # Blender also calls this for an exception in an operator or handler, with the script still on the stack: the
+        # script sees that one itself, and may handle it.
+        if sys._getframe().f_back is not None:
+            sys.__excepthook__(kind, error, trace)
+            return
+        self.fail(error.with_traceback(trace))
+        self.exit(130 if kind is KeyboardInterrupt else 1)
+
+
+_session: Session | None = None
+
+
+def open_session(args: LaunchArguments, supervised: bool = False) -> Session:
+    """Makes this process an instance, or returns the session that it already is."""
+    global _session
+    if _session is None:
+        _session = Session(args, supervised)
+    return _session
+
+
+def current_session() -> Session | None:
+    """The session of this process; None when the script did not call `parse_blendtorch_args`."""
+    return _session
+
+
+def handle_signals() -> None:
+    """Makes SIGTERM end the script like `sys.exit`, so that `finally` blocks run, and SIGUSR1 print all stacks."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    signal.signal(signal.SIGTERM, _exit_by_signal)
+    if hasattr(signal, "SIGUSR1"):
+        faulthandler.register(signal.SIGUSR1, all_threads=True)
+
+
+def _exit_by_signal(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)

@@ -1,0 +1,45 @@
+"""The training side: launches Blender and receives from it. Imports torch and `blendtorch.wire`, never bpy."""
+
+from ..errors import (
+    AddressError,
+    BlenderNotFoundError,
+    BlendTorchError,
+    ConfigError,
+    InstanceError,
+    InstanceStartTimeout,
+    MissingFileError,
+    PeerTimeout,
+    PickleNotAllowedError,
+    ProtocolError,
+    ProtocolVersionError,
+    ScriptError,
+)
+from .colors import linear_to_srgb, srgb_to_linear
+from .dataset import RemoteIterableDataset
+from .duplex import DuplexChannel
+from .finder import Blender, find_blender
+from .launch_info import LaunchInfo
+from .launcher import BlenderLauncher
+
+__all__ = [
+    "AddressError",
+    "Blender",
+    "BlenderLauncher",
+    "BlenderNotFoundError",
+    "BlendTorchError",
+    "ConfigError",
+    "DuplexChannel",
+    "InstanceError",
+    "InstanceStartTimeout",
+    "LaunchInfo",
+    "MissingFileError",
+    "PeerTimeout",
+    "PickleNotAllowedError",
+    "ProtocolError",
+    "ProtocolVersionError",
+    "RemoteIterableDataset",
+    "ScriptError",
+    "find_blender",
+    "linear_to_srgb",
+    "srgb_to_linear",
+]

@@ -1,0 +1,104 @@
+"""One launched Blender process: its log, its end, and what to say of it."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from .guardian import kill_tree
+
+_TAIL_LINES = 30
+_TAIL_BYTES = 16_384
+# How long a hanging process gets to print where it hangs.
+_STACK_DUMP_S = 0.5
+
+
+class Instance:
+    """A Blender process that leads a process group of its own and writes its output to a log file.
+
+    Args:
+        btid: Id of the instance.
+        command: Its command line.
+        log_file: Where its standard output and error go; overwritten.
+        env: Its environment.
+
+    Raises:
+        OSError: The command cannot be started.
+    """
+
+    def __init__(self, btid: int, command: Sequence[str], log_file: Path, env: dict[str, str]) -> None:
+        self.btid = btid
+        self.command = list(command)
+        self.log_file = log_file
+        with open(log_file, "wb") as log:
+            self._process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=env,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        """Process id; also the id of the process group."""
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """Exit status, negative for the signal that killed it; None while it runs."""
+        return self._process.poll()
+
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        """Waits for its end; returns the exit status, or None when it still runs."""
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def terminate(self) -> None:
+        """Asks it to end: its script ends as by `sys.exit`."""
+        if self.exit_code is None:
+            self._process.terminate()
+
+    def kill(self) -> None:
+        """Ends it and everything it has started, for certain."""
+        kill_tree(self.pid)
+        self._process.wait()
+
+    def dump_stacks(self) -> None:
+        """Makes a hanging script print to its log where it hangs."""
+        if hasattr(signal, "SIGUSR1") and self.exit_code is None:
+            os.kill(self.pid, signal.SIGUSR1)
+            time.sleep(_STACK_DUMP_S)
+
+    def describe_end(self) -> str:
+        """How it ended, in words."""
+        code = self.exit_code
+        if code is None:
+            return "is still running"
+        if code < 0:
+            return f"was killed by {signal.Signals(-code).name}"
+        return f"ended with exit status {code}"
+
+    def report(self, what: str) -> str:
+        """A message about this instance: what happened, its command line, and the tail of its log."""
+        return (
+            f"Blender instance {self.btid} {what}\n"
+            f"command: {subprocess.list2cmdline(self.command)}\n"
+            f"--- end of its log ---\n{self.log_tail()}"
+        )
+
+    def log_tail(self) -> str:
+        """The last lines of its log."""
+        try:
+            with open(self.log_file, "rb") as log:
+                log.seek(0, os.SEEK_END)
+                log.seek(max(0, log.tell() - _TAIL_BYTES))
+                lines = log.read().decode(errors="replace").splitlines()
+        except OSError as error:
+            return f"(the log cannot be read: {error})"
+        return "\n".join(lines[-_TAIL_LINES:]) or "(it printed nothing)"

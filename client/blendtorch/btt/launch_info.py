@@ -1,0 +1,52 @@
+"""How to reach launched instances: what a client on the same or another machine connects with."""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from ..errors import ConfigError, MissingFileError
+
+
+@dataclass(frozen=True)
+class LaunchInfo:
+    """How to reach launched instances.
+
+    Attributes:
+        addresses: For each named socket, the addresses of all instances, in the order of their ids.
+        commands: The command line of each instance.
+        pids: The process id of each instance, on the machine that launched them.
+    """
+
+    addresses: dict[str, list[str]]
+    commands: list[list[str]] = field(default_factory=list)
+    pids: list[int] = field(default_factory=list)
+
+    def save_json(self, file: str | os.PathLike) -> None:
+        """Writes the info to a file that only this user can read (mode 0600)."""
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as stream:
+            os.chmod(file, 0o600)  # also when the file was there before
+            json.dump(asdict(self), stream, indent=2)
+
+    @classmethod
+    def load_json(cls, file: str | os.PathLike) -> "LaunchInfo":
+        """Reads what `save_json` wrote.
+
+        Raises:
+            MissingFileError: There is no such file.
+            ConfigError: It is not a launch info.
+        """
+        try:
+            data = json.loads(Path(file).read_text(encoding="utf-8"))
+            return cls(
+                {name: [str(a) for a in found] for name, found in data["addresses"].items()},
+                data.get("commands", []),
+                data.get("pids", []),
+            )
+        except FileNotFoundError:
+            raise MissingFileError(
+                f"there is no launch info {file}. `blendtorch launch ... --out {file}` writes one; is it running?"
+            ) from None
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise ConfigError(f"{file} is not a launch info written by BlendTorch ({error!r}).") from None

@@ -1,0 +1,254 @@
+"""Starts Blender instances, waits until their scripts run, and ends them for certain."""
+
+import logging
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from ..errors import ConfigError, InstanceStartTimeout, MissingFileError, PeerTimeout
+from ..wire import LaunchArguments
+from ..wire.sockets import MessageSocket
+from . import guardian
+from .addresses import choose_addresses, client_address, is_loopback
+from .finder import Blender, find_blender
+from .instance import Instance
+from .launch_info import LaunchInfo
+from .monitor import Monitor
+
+log = logging.getLogger(__name__)
+
+DEFAULT_START_TIMEOUT_S = 120.0
+_POLL_S = 0.05
+# How long instances get to end by themselves before they are killed.
+_TERMINATE_GRACE_S = 3.0
+
+
+class BlenderLauncher:
+    """Launches Blender instances that run a script, as a context manager.
+
+    Entering returns once every instance has reported that its script runs (`btb.parse_blendtorch_args`). Leaving ends
+    all instances and what they have started, and removes all files but the logs in `log_dir`. Instances end, too, when
+    this process dies, however it dies.
+
+    Args:
+        scene: The .blend to open; None for Blender's default scene.
+        script: The Python script to run inside Blender.
+        num_instances: How many Blenders to start.
+        named_sockets: A name for each socket the script opens; it finds its addresses in `btargs.btsockets[NAME]`.
+        seed: Seed of the launch, the same for all instances; None draws one. See `blendtorch.btb.sample_rng`.
+        background: Whether Blender runs without a window. No display is needed then.
+        instance_args: More arguments for the script, a list for each instance.
+        start_port: First of the tcp ports to use, one for each socket of each instance; None for any free ones.
+        bind_addr: Address to bind with tcp; "primaryip" or "0.0.0.0" let other machines connect, **unencrypted**.
+        proto: "tcp", "ipc", or None for ipc on this machine where nothing asks for tcp.
+        blend_path: The `blender` executable, a Python interpreter that has `bpy`, or a folder that holds one of them;
+            None to look for one, see `find_blender`.
+        start_timeout_s: How many seconds an instance may take to report; None waits as long as it lives.
+        log_dir: Where to write `instance-0.log`, ... and leave them; None keeps the logs until the end only.
+
+    Raises:
+        ConfigError: An argument is out of range, or contradicts another.
+        MissingFileError: The scene or the script is not there.
+
+    Entering raises:
+        BlenderNotFoundError: No Blender was found that can serve.
+        AddressError: A port is in use, or `bind_addr` is not of this machine.
+        ScriptError: A script raised; the message ends with the log, which ends with the traceback.
+        InstanceError: An instance ended before it reported; the message ends with the tail of its log.
+        InstanceStartTimeout: An instance did not report in time; the log ends with where it hangs.
+
+    Attributes:
+        launch_info: How to reach the instances.
+        log_files: The instances' logs.
+        seed: The seed.
+    """
+
+    def __init__(
+        self,
+        scene: str | os.PathLike | None = None,
+        script: str | os.PathLike | None = None,
+        num_instances: int = 1,
+        named_sockets: Sequence[str] = ("DATA",),
+        seed: int | None = None,
+        background: bool = True,
+        instance_args: Sequence[Sequence[str]] | None = None,
+        start_port: int | None = None,
+        bind_addr: str = "127.0.0.1",
+        proto: str | None = None,
+        blend_path: str | os.PathLike | None = None,
+        *,
+        start_timeout_s: float | None = DEFAULT_START_TIMEOUT_S,
+        log_dir: str | os.PathLike | None = None,
+    ) -> None:
+        if num_instances < 1:
+            raise ConfigError(f"num_instances is {num_instances}, expected at least 1.")
+        if script is None:
+            raise ConfigError("script is missing: the Python file that each Blender runs.")
+        if isinstance(named_sockets, str) or len(set(named_sockets)) != len(named_sockets):
+            raise ConfigError(f"named_sockets is {named_sockets!r}, expected a list of different names such as ['DATA'].")
+        if instance_args is not None and len(instance_args) != num_instances:
+            raise ConfigError(
+                f"instance_args has {len(instance_args)} lists, expected one for each of the {num_instances} instances."
+            )
+        if seed is not None and seed < 0:
+            raise ConfigError(f"seed is {seed}, expected 0 or more.")
+        # The predecessor's users write scene="" for Blender's default scene.
+        self._scene = _existing_file("scene", scene) if scene is not None and os.fspath(scene) != "" else None
+        self._script = _existing_file("script", script)
+        self._num_instances = num_instances
+        self._named_sockets = list(named_sockets)
+        self.seed = secrets.randbelow(2**31) if seed is None else seed
+        self._background = background
+        self._instance_args = [list(args) for args in instance_args or [[]] * num_instances]
+        self._address_options = {"proto": proto, "bind_addr": bind_addr, "start_port": start_port}
+        self._blend_path = blend_path
+        self._start_timeout_s = start_timeout_s
+        self._log_dir = None if log_dir is None else Path(log_dir)
+        self._folder: Path | None = None
+        self._guardian: subprocess.Popen | None = None
+        self._control: MessageSocket | None = None
+        self._monitor: Monitor | None = None
+        self._instances: list[Instance] = []
+        self.launch_info = LaunchInfo({})
+        self.log_files: list[Path] = []
+
+    def __enter__(self) -> "BlenderLauncher":
+        if self._folder is not None:
+            raise ConfigError("this launcher is running already; leave its `with` block first.")
+        blender = find_blender(self._blend_path, windowed=not self._background)
+        log.info("launching %d x Blender %s (%s)", self._num_instances, blender.version_string, blender.path)
+        try:
+            self._start(blender)
+            self._await_hellos()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # A dead instance is the cause of the silence that the body of the `with` has run into.
+        failure = self._monitor.failure if self._monitor else None
+        self.close()
+        if isinstance(error, PeerTimeout) and failure is not None:
+            raise failure from error
+
+    def assert_alive(self) -> None:
+        """Checks on the instances.
+
+        Raises:
+            ScriptError: The script of one has raised.
+            InstanceError: One has ended, other than by the end of its script.
+        """
+        if self._monitor and self._monitor.failure is not None:
+            raise self._monitor.failure
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Waits until all instances have ended.
+
+        Returns:
+            Whether they have, within `timeout_s` seconds.
+
+        Raises:
+            ScriptError, InstanceError: As `assert_alive`.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while any(instance.exit_code is None for instance in self._instances):
+            self.assert_alive()
+            if deadline is not None and time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL_S)
+        if self._monitor:
+            self._monitor.close()  # it has looked at every end once it is closed
+        self.assert_alive()
+        return True
+
+    def close(self) -> None:
+        """Ends the instances and removes their files. Nothing happens when that is done."""
+        if self._monitor:
+            self._monitor.close()
+            self._monitor = None
+        for instance in self._instances:
+            instance.terminate()
+        deadline = time.monotonic() + _TERMINATE_GRACE_S
+        for instance in self._instances:
+            instance.wait(max(0.0, deadline - time.monotonic()))
+            instance.kill()  # what it has started may still run
+        self._instances = []
+        if self._control:
+            self._control.close()
+            self._control = None
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+        if self._guardian:
+            assert self._guardian.stdin
+            self._guardian.stdin.write("done\n")
+            self._guardian.stdin.close()
+            self._guardian.wait()
+            self._guardian = None
+
+    def _start(self, blender: Blender) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="blendtorch-"))
+        command = [sys.executable, "-I", guardian.__file__, str(self._folder)]
+        self._guardian = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, bufsize=1, start_new_session=True)
+        assert self._guardian.stdin
+        addresses = choose_addresses(
+            self._named_sockets, self._num_instances, folder=self._folder, **self._address_options
+        )
+        host = self._address_options["bind_addr"]
+        if not is_loopback(host) and any(a.startswith("tcp") for of_name in addresses.values() for a in of_name):
+            log.warning("binding %s: anyone who can reach this machine can read the stream, it is not encrypted.", host)
+        control_address = choose_addresses(
+            ["control"], 1, proto=None, bind_addr="127.0.0.1", start_port=None, folder=self._folder
+        )["control"][0]
+        self._control = MessageSocket("pull", control_address, bind=True, queue_size=1000)
+        logs = self._folder if self._log_dir is None else self._log_dir
+        logs.mkdir(parents=True, exist_ok=True)
+        # Unbuffered: the log of an instance that is killed shall hold all that was printed.
+        env = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        for btid in range(self._num_instances):
+            sockets = {name: of_name[btid] for name, of_name in addresses.items()}
+            args = LaunchArguments(btid, self._num_instances, self.seed, sockets, control_address)
+            command = blender.command(self._scene, self._script, background=self._background)
+            command += [*args.to_argv(), *self._instance_args[btid]]
+            instance = Instance(btid, command, logs / f"instance-{btid}.log", env)
+            self._guardian.stdin.write(f"watch {instance.pid}\n")
+            self._instances.append(instance)
+        self.log_files = [instance.log_file for instance in self._instances]
+        self.launch_info = LaunchInfo(
+            {name: [client_address(address) for address in of_name] for name, of_name in addresses.items()},
+            [instance.command for instance in self._instances],
+            [instance.pid for instance in self._instances],
+        )
+        self._monitor = Monitor(self._instances, self._control, addresses)
+
+    def _await_hellos(self) -> None:
+        assert self._monitor
+        started = time.monotonic()
+        while waiting := self._monitor.silent:
+            self.assert_alive()
+            if self._start_timeout_s is not None and time.monotonic() - started > self._start_timeout_s:
+                waiting[0].dump_stacks()
+                raise InstanceStartTimeout(
+                    waiting[0].report(
+                        f"has not called btb.parse_blendtorch_args() within {self._start_timeout_s:g} s, but still runs. "
+                        "Does its script call it, first thing? If the scene takes long to load, raise start_timeout_s."
+                    )
+                )
+            time.sleep(_POLL_S)
+
+
+def _existing_file(what: str, path: str | os.PathLike) -> str:
+    file = Path(path)
+    if not file.is_file():
+        raise MissingFileError(f"there is no {what} {file} (looked for {file.resolve()}). Check the path.")
+    return str(file.resolve())

@@ -1,0 +1,61 @@
+"""The errors that BlendTorch raises: one root, and children that are also the builtin error one would expect.
+
+Every message says what was seen, what was expected and what to do. All of them can be rebuilt from one string,
+which is what a `DataLoader` does with an exception of a worker process.
+"""
+
+
+class BlendTorchError(Exception):
+    """Root of all errors raised by BlendTorch."""
+
+
+class ConfigError(BlendTorchError, ValueError):
+    """A setting is out of range, unknown, or contradicts another one."""
+
+
+class MissingFileError(BlendTorchError, FileNotFoundError):
+    """A scene, script or configuration file is not there."""
+
+
+class ProtocolError(BlendTorchError, ValueError):
+    """A message is malformed, truncated, oversized or foreign. Nothing of it was executed."""
+
+
+class ProtocolVersionError(ProtocolError):
+    """The peer is a BlendTorch that speaks another version of the protocol."""
+
+
+class PickleNotAllowedError(ProtocolError, TypeError):
+    """A value needs pickle, and this end did not allow it."""
+
+
+class EncodeError(BlendTorchError, ValueError):
+    """A message cannot be expressed within the limits of the protocol."""
+
+
+class AddressError(BlendTorchError, OSError):
+    """An address cannot be bound or connected: in use, malformed, or not of this machine."""
+
+
+class PeerTimeout(BlendTorchError, TimeoutError):
+    """The peer sent or took nothing for as long as was agreed."""
+
+
+class BlenderNotFoundError(BlendTorchError, FileNotFoundError):
+    """No Blender was found that can serve; the message lists all that were tried and why not."""
+
+
+class InstanceError(BlendTorchError, RuntimeError):
+    """A launched Blender failed; the message ends with the tail of its log."""
+
+
+class InstanceStartTimeout(InstanceError, TimeoutError):
+    """A launched Blender did not report in time that its script is running."""
+
+
+class ScriptError(InstanceError):
+    """The script that runs inside Blender raised; the message carries its traceback."""
+
+
+class SceneError(BlendTorchError, RuntimeError):
+    """A scene cannot be loaded, or lacks what was asked of it (a camera, a 3D viewport)."""

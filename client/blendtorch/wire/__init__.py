@@ -1,0 +1,19 @@
+"""What both ends must agree on: messages, sockets and launch arguments. Imports stdlib and numpy; zmq in `sockets` alone."""
+
+from ..errors import EncodeError, PickleNotAllowedError, ProtocolError, ProtocolVersionError
+from .codec import decode, encode
+from .launch_args import LaunchArguments
+from .message import PROTOCOL_VERSION, Kind, Message
+
+__all__ = [
+    "PROTOCOL_VERSION",
+    "EncodeError",
+    "Kind",
+    "LaunchArguments",
+    "Message",
+    "PickleNotAllowedError",
+    "ProtocolError",
+    "ProtocolVersionError",
+    "decode",
+    "encode",
+]

@@ -1,0 +1,406 @@
+"""Messages to buffers and back, as pure functions. `docs/protocol.md` is the specification.
+
+A message is a JSON header followed by the raw buffers it refers to::
+
+    frame 0      {"magic": "BLENDTORCH", "version": 1, "kind": ..., "btid": ..., "epoch": ..., "seq": ...,
+                  "sizes": [bytes of frame 1, bytes of frame 2, ...], "body": NODE}
+    frame 1...   arrays (little-endian, C order), bytes and pickles, in the order in which the body names them
+
+A NODE is plain JSON wherever JSON can say it exactly; everything else is an object with the key "$".
+"""
+
+import json
+import math
+import pickle
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import EncodeError, PickleNotAllowedError, ProtocolError, ProtocolVersionError
+from .message import MAGIC, PROTOCOL_VERSION, Message
+
+Buffer = bytes | memoryview
+
+MAX_HEADER_BYTES = 1 << 20
+MAX_MESSAGE_BYTES = 1 << 31
+MAX_BUFFERS = 4096
+MAX_DEPTH = 64  # of nested containers
+MAX_NDIM = 32  # what numpy 1 and 2 both take
+MAX_JSON_INT = 1 << 53  # integers up to here are exact in every JSON reader
+MAX_INT_DIGITS = 4096  # hexadecimal; longer integers are refused
+
+_TAG = "$"
+_NONFINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+
+# The dtypes of the protocol, each by its numpy name: the same on every platform, stored little-endian.
+_DTYPE_NAMES = (
+    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 complex64 complex128"
+).split()
+DTYPES = {name: np.dtype(name).newbyteorder("<") for name in _DTYPE_NAMES}
+
+
+def encode(message: Message, *, allow_pickle: bool = False) -> list[Buffer]:
+    """Turns a message into its frames; contiguous little-endian arrays are referred to, not copied.
+
+    Args:
+        message: The message.
+        allow_pickle: Whether values that the protocol has no type for may be pickled. The receiver must allow it too.
+
+    Returns:
+        Frame 0, the header, and one frame for each array, bytes object and pickle.
+
+    Raises:
+        PickleNotAllowedError: A value needs pickle and `allow_pickle` is false; names the field.
+        EncodeError: The message exceeds a limit of the protocol (nesting, header size, number of buffers).
+    """
+    writer = _Writer(allow_pickle)
+    body = writer.whole(message.body)
+    header = {
+        "magic": MAGIC,
+        "version": PROTOCOL_VERSION,
+        "kind": str(message.kind),
+        "btid": message.btid,
+        "epoch": message.epoch,
+        "seq": message.seq,
+        "sizes": [len(buffer) for buffer in writer.buffers],
+        "body": body,
+    }
+    frame0 = json.dumps(header, separators=(",", ":"), allow_nan=False).encode()
+    if len(frame0) > MAX_HEADER_BYTES:
+        raise EncodeError(
+            f"the message's header has {len(frame0)} bytes, the protocol allows {MAX_HEADER_BYTES}. "
+            "Send long lists as numpy arrays and long texts as bytes."
+        )
+    if len(writer.buffers) > MAX_BUFFERS:
+        raise EncodeError(
+            f"the message has {len(writer.buffers)} arrays and bytes objects, the protocol allows {MAX_BUFFERS}. "
+            "Stack arrays of equal shape into one."
+        )
+    if sum(header["sizes"]) > MAX_MESSAGE_BYTES:
+        raise EncodeError(
+            f"the message has {sum(header['sizes'])} bytes, the protocol allows {MAX_MESSAGE_BYTES}. Split it."
+        )
+    return [frame0, *writer.buffers]
+
+
+def decode(frames: Sequence[Buffer], *, allow_pickle: bool = False) -> Message:
+    """Turns frames back into the message; arrays are views of the frames, not copies.
+
+    Args:
+        frames: What `encode` returned, as bytes or memoryviews of bytes. Arrays are writable where the frame is.
+        allow_pickle: Whether pickled values may be loaded. **A pickle can execute code**: only from peers you trust.
+
+    Returns:
+        The message, its body equal to what was encoded, type for type.
+
+    Raises:
+        ProtocolVersionError: The peer speaks another version of the protocol.
+        PickleNotAllowedError: The message holds a pickle and `allow_pickle` is false; names the field.
+        ProtocolError: The message is malformed, truncated, oversized or not BlendTorch's.
+    """
+    header, buffers = _read_header(frames)
+    body = _Reader(buffers, allow_pickle).whole(header["body"])
+    return Message(header["kind"], body, header["btid"], header["epoch"], header["seq"])
+
+
+class _Path:
+    """Where in the body the codec is, for error messages; keys are shortened so that no message grows with its input."""
+
+    def __init__(self) -> None:
+        self._keys: list[Any] = []
+
+    def push(self, key: Any) -> None:
+        if len(self._keys) >= MAX_DEPTH:
+            raise RecursionError
+        self._keys.append(key)
+
+    def pop(self) -> None:
+        self._keys.pop()
+
+    def __str__(self) -> str:
+        return "body" + "".join(f"[{key if type(key) is int else repr(key)[:40]}]" for key in self._keys)
+
+
+class _Writer:
+    """Collects the buffers of one message while its body becomes a tree of JSON nodes."""
+
+    def __init__(self, allow_pickle: bool) -> None:
+        self.buffers: list[Buffer] = []
+        self._allow_pickle = allow_pickle
+        self._path = _Path()
+
+    def whole(self, body: Any) -> Any:
+        try:
+            return self._node(body)
+        except RecursionError:
+            raise EncodeError(f"{self._path} is nested deeper than {MAX_DEPTH} levels, or contains itself.") from None
+
+    def _node(self, value: Any) -> Any:
+        # Exact types only: a subclass (an IntEnum, a namedtuple, a masked array) would come back as its base.
+        kind = type(value)
+        if value is None or kind is bool or kind is str:
+            return value
+        if kind is int:
+            return self._int(value)
+        if kind is float:
+            return value if math.isfinite(value) else {_TAG: "float", "value": str(value)}
+        if kind is bytes:
+            return {_TAG: "bytes", "buffer": self._add(value)}
+        if kind is list:
+            return self._items(value)
+        if kind is tuple:
+            return {_TAG: "tuple", "items": self._items(value)}
+        if kind is dict:
+            return self._dict(value)
+        if kind is np.ndarray and value.dtype.name in DTYPES:
+            return self._array(value)
+        if isinstance(value, np.generic) and value.dtype.name in DTYPES:
+            little = value.astype(DTYPES[value.dtype.name])
+            return {_TAG: "scalar", "dtype": value.dtype.name, "hex": little.tobytes().hex()}
+        return self._pickle(value)
+
+    def _at(self, key: Any, value: Any) -> Any:
+        self._path.push(key)
+        node = self._node(value)
+        self._path.pop()
+        return node
+
+    def _items(self, values: list | tuple) -> list:
+        return [self._at(i, value) for i, value in enumerate(values)]
+
+    def _int(self, value: int) -> Any:
+        if abs(value) <= MAX_JSON_INT:
+            return value
+        digits = f"{value:x}"
+        if len(digits.lstrip("-")) > MAX_INT_DIGITS:
+            raise EncodeError(f"{self._path} is an integer of more than {MAX_INT_DIGITS} hexadecimal digits.")
+        return {_TAG: "int", "hex": digits}
+
+    def _dict(self, value: dict) -> Any:
+        if all(type(key) is str for key in value) and _TAG not in value:
+            return {key: self._at(key, item) for key, item in value.items()}
+        return {_TAG: "dict", "items": [[self._at("a key", key), self._at(key, item)] for key, item in value.items()]}
+
+    def _array(self, value: np.ndarray) -> Any:
+        if value.ndim > MAX_NDIM:
+            raise EncodeError(f"{self._path} has {value.ndim} dimensions, the protocol allows {MAX_NDIM}.")
+        name = value.dtype.name
+        data = np.require(value, DTYPES[name], "C")
+        flat = memoryview(data.reshape(-1)).cast("B") if data.size else b""
+        return {_TAG: "array", "dtype": name, "shape": list(value.shape), "buffer": self._add(flat)}
+
+    def _pickle(self, value: Any) -> Any:
+        if not self._allow_pickle:
+            what = f"{type(value).__module__}.{type(value).__qualname__}"
+            if isinstance(value, np.ndarray | np.generic):
+                what += f" of dtype {value.dtype}"
+            raise PickleNotAllowedError(
+                f"{self._path} is a {what}, which the protocol has no type for. Convert it (a numpy array, a list, "
+                "a dict, tuple(vector), ...), or pass allow_pickle=True at BOTH ends of the channel. "
+                "Unpickling can execute code: only between peers that trust each other."
+            )
+        try:
+            return {_TAG: "pickle", "buffer": self._add(pickle.dumps(value, protocol=5))}
+        except Exception as error:
+            raise EncodeError(f"{self._path} cannot be pickled: {error}") from error
+
+    def _add(self, data: Buffer) -> int:
+        self.buffers.append(data)
+        return len(self.buffers) - 1
+
+
+def _read_header(frames: Sequence[Buffer]) -> tuple[dict[str, Any], list[memoryview]]:
+    if not frames:
+        raise ProtocolError("the message has no frames, expected at least a header.")
+    if len(frames) - 1 > MAX_BUFFERS:
+        raise ProtocolError(f"the message has {len(frames) - 1} buffers, the protocol allows {MAX_BUFFERS}.")
+    raw, *buffers = (memoryview(frame).cast("B") for frame in frames)
+    if raw.nbytes > MAX_HEADER_BYTES:
+        raise ProtocolError(f"the header has {raw.nbytes} bytes, the protocol allows {MAX_HEADER_BYTES}.")
+    try:
+        header = json.loads(bytes(raw).decode("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"the header is not JSON ({error}); this is not a BlendTorch message.") from None
+    if not isinstance(header, dict) or header.get("magic") != MAGIC:
+        raise ProtocolError(f'the header lacks "magic": "{MAGIC}"; this is not a BlendTorch message.')
+    if header.get("version") != PROTOCOL_VERSION or type(header["version"]) is not int:
+        raise ProtocolVersionError(
+            f"the peer speaks version {str(header.get('version'))[:32]} of the protocol, this end speaks "
+            f"{PROTOCOL_VERSION}. Install the same version of blendtorch at both ends "
+            "(in Blender: the add-on; in Python: pip install -U blendtorch)."
+        )
+    _check_fields(header)
+    sizes = [buffer.nbytes for buffer in buffers]
+    if header["sizes"] != sizes:
+        raise ProtocolError(
+            f"the header announces buffers of {str(header['sizes'])[:100]} bytes, {str(sizes)[:100]} came: truncated?"
+        )
+    if sum(sizes) > MAX_MESSAGE_BYTES:
+        raise ProtocolError(f"the message has {sum(sizes)} bytes, the protocol allows {MAX_MESSAGE_BYTES}.")
+    return header, buffers
+
+
+def _check_fields(header: dict[str, Any]) -> None:
+    def counts(value: Any) -> bool:
+        return type(value) is int and 0 <= value <= MAX_JSON_INT
+
+    checks = {
+        "kind": isinstance(header.get("kind"), str),
+        "btid": "btid" in header and (header["btid"] is None or counts(header["btid"])),
+        "epoch": counts(header.get("epoch")),
+        "seq": counts(header.get("seq")),
+        "sizes": isinstance(header.get("sizes"), list) and all(counts(size) for size in header["sizes"]),
+        "body": "body" in header,
+    }
+    for name, good in checks.items():
+        if not good:
+            raise ProtocolError(f'the header\'s "{name}" is missing or of the wrong type.')
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+class _Reader:
+    """Turns the nodes of one message into values; the buffers must be used once each, in order."""
+
+    def __init__(self, buffers: list[memoryview], allow_pickle: bool) -> None:
+        self._buffers = buffers
+        self._used = 0
+        self._allow_pickle = allow_pickle
+        self._path = _Path()
+        self._readers = {
+            "int": self._int,
+            "float": self._float,
+            "bytes": self._bytes,
+            "tuple": self._tuple,
+            "dict": self._dict,
+            "array": self._array,
+            "scalar": self._scalar,
+            "pickle": self._pickle,
+        }
+
+    def whole(self, body: Any) -> Any:
+        try:
+            value = self._node(body)
+        except RecursionError:
+            raise ProtocolError(f"{self._path} is nested deeper than {MAX_DEPTH} levels.") from None
+        if self._used != len(self._buffers):
+            raise ProtocolError(f"the body names {self._used} buffers, {len(self._buffers)} came.")
+        return value
+
+    def _node(self, node: Any) -> Any:
+        if isinstance(node, list):
+            return self._items(node)
+        if not isinstance(node, dict):
+            return node
+        if _TAG not in node:
+            return {key: self._at(key, item) for key, item in node.items()}
+        tag = node[_TAG]
+        if not isinstance(tag, str) or tag not in self._readers:
+            raise self._error(f"has the unknown type {str(tag)[:32]!r}")
+        return self._readers[tag](node)
+
+    def _at(self, key: Any, node: Any) -> Any:
+        self._path.push(key)
+        value = self._node(node)
+        self._path.pop()
+        return value
+
+    def _items(self, nodes: list) -> list:
+        return [self._at(i, node) for i, node in enumerate(nodes)]
+
+    def _int(self, node: dict) -> int:
+        digits = self._get(node, "hex", str)
+        if len(digits) > MAX_INT_DIGITS + 1:  # one more for the sign
+            raise self._error(f"is an integer of more than {MAX_INT_DIGITS} hexadecimal digits")
+        try:
+            return int(digits, 16)
+        except ValueError:
+            raise self._error("is not a hexadecimal integer") from None
+
+    def _float(self, node: dict) -> float:
+        value = self._get(node, "value", str)
+        if value not in _NONFINITE:
+            raise self._error('is a tagged float other than "nan", "inf" and "-inf"')
+        return _NONFINITE[value]
+
+    def _bytes(self, node: dict) -> bytes:
+        return bytes(self._take(node))
+
+    def _tuple(self, node: dict) -> tuple:
+        return tuple(self._items(self._get(node, "items", list)))
+
+    def _dict(self, node: dict) -> dict:
+        value = {}
+        for item in self._get(node, "items", list):
+            if not isinstance(item, list) or len(item) != 2:
+                raise self._error("is a dict with an item that is not a [key, value] pair")
+            key = self._at("a key", item[0])
+            try:
+                hash(key)
+            except TypeError:
+                raise self._error("has a key that cannot be a key of a dict") from None
+            value[key] = self._at(key, item[1])
+        return value
+
+    def _array(self, node: dict) -> np.ndarray:
+        dtype = self._dtype(node)
+        shape = self._get(node, "shape", list)
+        if len(shape) > MAX_NDIM or not all(type(n) is int and 0 <= n <= MAX_JSON_INT for n in shape):
+            raise self._error(f"has the impossible shape {str(shape)[:100]}")
+        data = self._take(node)
+        if math.prod(shape) * dtype.itemsize != data.nbytes:
+            raise self._error(f"is {dtype.name} of shape {str(shape)[:100]}, but its buffer has {data.nbytes} bytes")
+        if dtype.name == "bool" and data.nbytes and np.frombuffer(data, np.uint8).max() > 1:
+            raise self._error("is an array of bool with values other than 0 and 1")
+        try:
+            array: np.ndarray = np.ndarray(shape, dtype, data)
+        except ValueError as error:  # no elements, yet a dimension too large for numpy
+            raise self._error(f"has the impossible shape {str(shape)[:100]}: {error}") from None
+        # Short ZeroMQ messages lie anywhere; torch and compiled code want aligned arrays.
+        return array if array.flags.aligned else array.copy()
+
+    def _scalar(self, node: dict) -> np.generic:
+        dtype = self._dtype(node)
+        try:
+            raw = bytes.fromhex(self._get(node, "hex", str))
+        except ValueError:
+            raw = b""
+        if len(raw) != dtype.itemsize or (dtype.name == "bool" and raw[0] > 1):
+            raise self._error(f"is not a scalar of {dtype.name} in hexadecimal")
+        return np.frombuffer(raw, dtype)[0]
+
+    def _pickle(self, node: dict) -> Any:
+        if not self._allow_pickle:
+            raise PickleNotAllowedError(
+                f"{self._path} was sent as a pickle, which this end does not load. Pass allow_pickle=True here too "
+                "if you trust the sender: unpickling can execute code."
+            )
+        try:
+            return pickle.loads(self._take(node))
+        except Exception as error:
+            raise self._error(f"cannot be unpickled: {error}") from error
+
+    def _take(self, node: dict) -> memoryview:
+        index = self._get(node, "buffer", int)
+        if index != self._used or index >= len(self._buffers):
+            raise self._error(f"names buffer {str(index)[:32]}, expected {self._used} next of {len(self._buffers)}")
+        self._used += 1
+        return self._buffers[index]
+
+    def _get(self, node: dict, key: str, kind: type) -> Any:
+        value = node.get(key)
+        if type(value) is not kind:
+            raise self._error(f'lacks "{key}" of type {kind.__name__}')
+        return value
+
+    def _dtype(self, node: dict) -> np.dtype:
+        name = self._get(node, "dtype", str)
+        if name not in DTYPES:
+            raise self._error(f"has the unknown dtype {name[:32]!r}")
+        return DTYPES[name]
+
+    def _error(self, what: str) -> ProtocolError:
+        return ProtocolError(f"{self._path} {what}.")

@@ -1,0 +1,148 @@
+"""ZeroMQ sockets that speak messages: the only module of BlendTorch that imports zmq."""
+
+import threading
+from collections.abc import Sequence
+from typing import Literal
+
+import zmq
+
+from ..errors import AddressError, PeerTimeout
+from .codec import MAX_MESSAGE_BYTES, decode, encode
+from .message import Message
+
+# PUSH/PULL deal samples out, each to exactly one receiver and fairly queued; PAIR joins two peers both ways.
+Pattern = Literal["push", "pull", "pair"]
+_PATTERNS = {"push": zmq.PUSH, "pull": zmq.PULL, "pair": zmq.PAIR}
+
+DEFAULT_QUEUE_SIZE = 10
+
+
+class MessageSocket:
+    """One ZeroMQ socket that sends and receives `Message`s. Not thread-safe; not to be shared across a fork.
+
+    Args:
+        pattern: "push", "pull" or "pair".
+        addresses: What to bind or connect, such as "tcp://127.0.0.1:11000" or "ipc:///tmp/x/DATA". A bound
+            tcp address may end in ":*" for any free port; `addresses` then tells which.
+        bind: Whether this end binds (the Blender side does) or connects.
+        queue_size: How many messages may wait per peer at this end before the sender is held.
+        allow_pickle: Whether this end sends and loads pickles.
+
+    Raises:
+        AddressError: An address is in use, malformed, or not of this machine.
+    """
+
+    def __init__(
+        self,
+        pattern: Pattern,
+        addresses: str | Sequence[str],
+        *,
+        bind: bool,
+        queue_size: int = DEFAULT_QUEUE_SIZE,
+        allow_pickle: bool = False,
+    ) -> None:
+        self.allow_pickle = allow_pickle
+        self.addresses: list[str] = []
+        self._socket = zmq.Context.instance().socket(_PATTERNS[pattern])
+        # What is still queued when the process ends is flushed by `close`, never by the interpreter's clean-up,
+        # which would hang for ever without a peer.
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.SNDHWM, queue_size)
+        self._socket.setsockopt(zmq.RCVHWM, queue_size)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+        for address in [addresses] if isinstance(addresses, str) else addresses:
+            try:
+                self.addresses.append(self._attach(address, bind))
+            except zmq.ZMQError as error:
+                self._socket.close()
+                raise _address_error(address, bind, error) from None
+
+    def _attach(self, address: str, bind: bool) -> str:
+        if not bind:
+            self._socket.connect(address)
+            return address
+        self._socket.bind(address)
+        return self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+    def send(self, message: Message, timeout_s: float | None = None) -> None:
+        """Queues a message, waiting while the queue is full or nobody is connected.
+
+        Arrays that are read-only are handed to ZeroMQ as they are; arrays that can still be written to are copied, so
+        that the caller may reuse them at once.
+
+        Raises:
+            PeerTimeout: There was no room within `timeout_s` seconds; None waits for ever.
+        """
+        frames = encode(message, allow_pickle=self.allow_pickle)
+        if not self.can_send(timeout_s):
+            raise PeerTimeout(
+                f"nobody took a message at {', '.join(self.addresses)} for {timeout_s} s. "
+                "Is the receiver running, connected to this address, and reading?"
+            )
+        for frame in frames[:-1]:
+            self._socket.send(frame, zmq.SNDMORE, copy=not memoryview(frame).readonly)
+        self._socket.send(frames[-1], copy=not memoryview(frames[-1]).readonly)
+
+    def can_send(self, timeout_s: float | None = 0) -> bool:
+        """Whether there is room for a message, or comes to be within `timeout_s` seconds."""
+        return bool(self._socket.poll(_milliseconds(timeout_s), zmq.POLLOUT))
+
+    def recv(self, timeout_s: float | None = None) -> Message:
+        """Takes the next message; its arrays are views of what ZeroMQ received, not copies.
+
+        Raises:
+            PeerTimeout: None came within `timeout_s` seconds; None waits for ever.
+            ProtocolError: What came is no valid message. It is gone, and the next `recv` takes the next one.
+        """
+        if not self._socket.poll(_milliseconds(timeout_s), zmq.POLLIN):
+            raise PeerTimeout(f"no message came from {', '.join(self.addresses)} for {timeout_s} s.")
+        frames = self._socket.recv_multipart(copy=False)
+        return decode([frame.buffer for frame in frames], allow_pickle=self.allow_pickle)
+
+    def close(self, linger_s: float = 0) -> None:
+        """Closes the socket; what is still queued may leave in the background for `linger_s` seconds."""
+        self._socket.close(linger=_milliseconds(linger_s))
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._socket.closed
+
+
+def send_once(address: str, message: Message, timeout_s: float) -> None:
+    """Binds `address` and gives one message to the first who connects: in place of a sender that cannot any more.
+
+    Raises:
+        AddressError: The address is in use.
+        PeerTimeout: Nobody connected within `timeout_s` seconds.
+    """
+    socket = MessageSocket("push", address, bind=True)
+    try:
+        socket.send(message, timeout_s)
+    finally:
+        socket.close(timeout_s)
+
+
+def flush(timeout_s: float) -> None:
+    """Waits until what closed sockets still hold has left this process, `timeout_s` seconds at most.
+
+    For the end of a process: sockets that are still open are closed and lose what they hold.
+    """
+    # A context ends once all its sockets' linger times are over, but only on a thread of its own can it be given up on.
+    thread = threading.Thread(target=zmq.Context.instance().destroy, kwargs={"linger": None}, daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else max(0, round(seconds * 1000))
+
+
+def _address_error(address: str, bind: bool, error: zmq.ZMQError) -> AddressError:
+    verb = "bind" if bind else "connect to"
+    advice = {
+        zmq.EADDRINUSE: "Another process listens there (`ss -ltnp` shows which). Choose another port, or let the "
+        "launcher pick free ones by leaving out start_port.",
+        zmq.ENODEV: "No network interface of this machine has that address; 127.0.0.1 is always there.",
+    }.get(error.errno, "Expected tcp://HOST:PORT or ipc:///PATH (at most 107 bytes long).")
+    return AddressError(error.errno, f"cannot {verb} {address}: {error.strerror}. {advice}")
