@@ -79,7 +79,7 @@ class Camera:
 
     @property
     def type(self) -> str:
-        """ "PERSP" or "ORTHO"."""
+        """Kind of projection, "PERSP" or "ORTHO"."""
         return _check_type(self._bpy_camera)
 
     @property

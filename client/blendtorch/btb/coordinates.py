@@ -3,8 +3,8 @@
 What counts as an object's geometry is what Blender shows because of that object: its own evaluated mesh (curves,
 text, surfaces and metaballs as the mesh Blender makes of them; points and hair curves as their positions) and
 everything it instances, be it by geometry nodes, as collection instance, by particles or by instancing on vertices
-and faces. An object hidden with the eye icon still has coordinates; one that the dependency graph does not hold (see
-`evaluated`) has none and is an error.
+and faces. An object hidden with the eye icon still has its own geometry, but not its instances, which Blender does not
+make then; one that the dependency graph does not hold (see `evaluated`) has none and is an error.
 
 All functions read the given dependency graph, by default the context's, which is brought up to date first, so that
 changes made by a script just before the call are seen without `view_layer.update()`. Frame: world, metres.

@@ -12,7 +12,13 @@ class DuplexChannel(duplex.DuplexChannel):
 
     def __init__(self, address: str, btid: int | None = None, **options: Any) -> None:
         super().__init__(address, btid, **options)
-        open_session(LaunchArguments()).add_channel(self)
+        self._session = open_session(LaunchArguments())
+        self._session.add_channel(self)
+
+    def close(self) -> None:
+        """Closes the channel; what is queued may still leave for `linger_ms`."""
+        self._session.remove_channel(self)
+        super().close()
 
     def publish_error(self, body: dict[str, str], timeout_s: float) -> None:
         """Tells the client that this instance has failed.

@@ -31,13 +31,14 @@ class BlenderOutputChannel:
         *,
         allow_pickle: bool = False,
     ) -> None:
-        session = open_session(LaunchArguments())  # the one of this process, where the script parsed its arguments
+        # The session that this process is already, where the script has parsed its arguments.
+        self._session = open_session(LaunchArguments())
         self.btid = btid
-        self._epoch = session.args.epoch
+        self._epoch = self._session.args.epoch
         self._linger_s = linger_ms / 1000
         self._seq = 0
         self._socket = MessageSocket("push", address, bind=True, queue_size=send_hwm, allow_pickle=allow_pickle)
-        session.add_channel(self)
+        self._session.add_channel(self)
 
     @property
     def address(self) -> str:
@@ -63,19 +64,19 @@ class BlenderOutputChannel:
         self._seq += 1
 
     def publish_error(self, body: dict[str, str], timeout_s: float) -> None:
-        """Tells one of the clients that this instance has failed.
+        """Tells the connected clients that this instance has failed.
 
         Raises:
-            PeerTimeout: No client took the message within `timeout_s` seconds.
+            PeerTimeout: None took the message within `timeout_s` seconds.
         """
-        self._socket.send(Message(Kind.ERROR, body, self.btid, self._epoch, self._seq), timeout_s)
+        self._socket.send_to_all(Message(Kind.ERROR, body, self.btid, self._epoch, self._seq), timeout_s)
 
     def ready(self) -> bool:
         """Whether `publish` would not block."""
-        return self._socket.closed or self._socket.can_send()
+        return self._socket.can_send()
 
     def close(self) -> None:
         """Closes the channel; what is queued may still leave for `linger_ms`, as long as this process lives."""
-        if not self._socket.closed:
-            self._socket.close(self._linger_s)
+        self._session.remove_channel(self)
+        self._socket.close(self._linger_s)
 

@@ -8,19 +8,19 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from functools import partial
 from types import FrameType, TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from .. import __version__
 from ..errors import BlendTorchError
 from ..wire import Kind, LaunchArguments, Message
-from ..wire.sockets import MessageSocket, flush, send_once
+from ..wire.sockets import MessageSocket, flush, offer
 from . import compat
 
 # How long a failing instance tries to tell those who listen, and how long the end of a process waits for its queues.
 REPORT_TIMEOUT_S = 5.0
 FLUSH_TIMEOUT_S = 30.0
+_REPORT_CHARACTERS = 50_000
 
 
 class Channel(Protocol):
@@ -29,8 +29,8 @@ class Channel(Protocol):
     @property
     def address(self) -> str: ...
     def publish_error(self, body: dict[str, str], timeout_s: float) -> None: ...
-    def close(self) -> None: ...
     def ready(self) -> bool: ...
+    def close(self) -> None: ...
 
 
 class Session:
@@ -69,6 +69,11 @@ class Session:
         """Registers a channel that is told of failures and closed, its queue flushed, when this process ends."""
         self._channels.append(channel)
 
+    def remove_channel(self, channel: Channel) -> None:
+        """Forgets a channel that was closed."""
+        if channel in self._channels:
+            self._channels.remove(channel)
+
     def ready(self) -> bool:
         """Whether every channel has room for one more message."""
         return all(channel.ready() for channel in self._channels)
@@ -80,91 +85,25 @@ class Session:
         self._failed = True
         text = "".join(traceback.format_exception(error))
         print(text, file=sys.stderr, flush=True)
-        body = {"error": "".join(traceback.format_exception_only(error)).strip(), "traceback": text}
+        body = {
+            "error": "".join(traceback.format_exception_only(error)).strip()[-_REPORT_CHARACTERS:],
+            "traceback": text[-_REPORT_CHARACTERS:],
+        }
         self._tell_launcher(Message(Kind.ERROR, body, self.args.btid, self.args.epoch))
-        for report in [*self._reports_on_channels(body), *self._reports_on_unused_sockets(body)]:
-            try:
-                report()
-            except BlendTorchError as unheard:
-                print(f"could not report the error: {unheard}", file=sys.stderr, flush=True)
-
-    def _reports_on_channels(self, body: dict[str, str]) -> list[Callable[[], None]]:
-        return [partial(channel.publish_error, body, REPORT_TIMEOUT_S) for channel in self._channels]
-
-    def _reports_on_unused_sockets(self, body: dict[str, str]) -> list[Callable[[], None]]:
-        """A script that fails before it has made its channels leaves clients waiting at the addresses, too."""
         used = {channel.address for channel in self._channels}
+        for channel in self._channels:
+            _try_to_report(channel.publish_error, body, REPORT_TIMEOUT_S)
+        # A script that fails before it has made its channels leaves clients waiting at the addresses, too.
         message = Message(Kind.ERROR, body, self.args.btid, self.args.epoch)
-        return [
-            partial(send_once, address, message, REPORT_TIMEOUT_S)
-            for address in self.args.btsockets.values()
-            if address not in used
-        ]
-
-    def close(self) -> None: ...
-    def ready(self) -> bool: ...
-
-
-class Session:
-    """The instance that this process is. One a process; made by `open_session`.
-
-    Args:
-        args: Who this instance is and whom it reports to.
-        supervised: Whether `blendtorch.btb.run` runs the script and handles its exceptions. Otherwise the script was
-            started by hand, and the session takes care that an exception ends Blender with a nonzero exit status.
-    """
-
-    def __init__(self, args: LaunchArguments, supervised: bool) -> None:
-        self.args = args
-        self._channels: list[Channel] = []
-        self._said_hello = False
-        self._failed = False
-        self._control = MessageSocket("push", args.control, bind=False) if args.control else None
-        atexit.register(self.close)
-        if not supervised and compat.is_background():
-            sys.excepthook = self._exit_on_exception
-
-    def hello(self) -> None:
-        """Tells the launcher, once, that the script is running."""
-        if self._said_hello:
-            return
-        self._said_hello = True
-        body = {
-            "pid": os.getpid(),
-            "blendtorch": __version__,
-            "blender": compat.blender_version(),
-            "python": sys.version.split()[0],
-        }
-        self._tell_launcher(Message(Kind.HELLO, body, self.args.btid, self.args.epoch))
-
-    def add_channel(self, channel: Channel) -> None:
-        """Registers a channel that is told of failures and closed, its queue flushed, when this process ends."""
-        self._channels.append(channel)
-
-    def ready(self) -> bool:
-        """Whether every channel has room for one more message."""
-        return all(channel.ready() for channel in self._channels)
-
-    def fail(self, error: BaseException) -> None:
-        """Prints the traceback and sends it, once, to the launcher and to all who listen to the channels."""
-        if self._failed:
-            return
-        self._failed = True
-        text = "".join(traceback.format_exception(error))
-        print(text, file=sys.stderr, flush=True)
-        body = {"error": "".join(traceback.format_exception_only(error)).strip(), "traceback": text}
-        self._tell_launcher(Message(Kind.ERROR, body, self.args.btid, self.args.epoch))
-        for channel in [*self._channels, *self._stand_ins()]:
-            try:
-                channel.publish_error(body, REPORT_TIMEOUT_S)
-            except BlendTorchError as unheard:
-                print(f"could not report the error: {unheard}", file=sys.stderr, flush=True)
+        for address in self.args.btsockets.values():
+            if address not in used:
+                _try_to_report(offer, address, message, REPORT_TIMEOUT_S)
 
     def close(self, flush_timeout_s: float = FLUSH_TIMEOUT_S) -> None:
         """Closes all channels; what they have queued is sent, each within its own linger time."""
         atexit.unregister(self.close)
-        while self._channels:
-            self._channels.pop().close()
+        for channel in list(self._channels):
+            channel.close()
         if self._control:
             self._control.close(REPORT_TIMEOUT_S)
         flush(flush_timeout_s)
@@ -181,12 +120,8 @@ class Session:
         os._exit(code)
 
     def _tell_launcher(self, message: Message) -> None:
-        if self._control is None:
-            return
-        try:
-            self._control.send(message, REPORT_TIMEOUT_S)
-        except BlendTorchError as error:
-            print(f"could not reach the launcher: {error}", file=sys.stderr, flush=True)
+        if self._control is not None:
+            _try_to_report(self._control.send, message, REPORT_TIMEOUT_S)
 
     def _exit_on_exception(
         self, kind: type[BaseException], error: BaseException, trace: TracebackType | None
@@ -198,6 +133,13 @@ class Session:
             return
         self.fail(error.with_traceback(trace))
         self.exit(130 if kind is KeyboardInterrupt else 1)
+
+
+def _try_to_report(report: Callable[..., None], *args: Any) -> None:
+    try:
+        report(*args)
+    except BlendTorchError as unheard:
+        print(f"could not report: {unheard}", file=sys.stderr, flush=True)
 
 
 _session: Session | None = None

@@ -20,6 +20,7 @@ from .duplex import DuplexChannel
 from .finder import Blender, find_blender
 from .launch_info import LaunchInfo
 from .launcher import BlenderLauncher
+from .montage import montage
 
 __all__ = [
     "AddressError",
@@ -41,5 +42,6 @@ __all__ = [
     "ScriptError",
     "find_blender",
     "linear_to_srgb",
+    "montage",
     "srgb_to_linear",
 ]

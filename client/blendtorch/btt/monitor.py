@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..errors import BlendTorchError, InstanceError, PeerTimeout, ProtocolError, ScriptError
 from ..wire import Kind, Message
-from ..wire.sockets import MessageSocket, send_once
+from ..wire.sockets import MessageSocket, offer
 from .instance import Instance
 
 log = logging.getLogger(__name__)
@@ -109,6 +109,6 @@ class Monitor:
 def _tell_clients(address: str, message: Message) -> None:
     """Takes a dead instance's place at its address, to tell its clients."""
     try:
-        send_once(address, message, _STAND_IN_S)
+        offer(address, message, _STAND_IN_S)
     except BlendTorchError as error:
         log.debug("no client at %s was told of the failure: %s", address, error)

@@ -1,4 +1,4 @@
-"""What both ends must agree on: messages, sockets and launch arguments. Imports stdlib and numpy; zmq in `sockets` alone."""
+"""What both ends must agree on: messages, sockets, launch arguments. Imports stdlib and numpy, and zmq in `sockets`."""
 
 from ..errors import EncodeError, PickleNotAllowedError, ProtocolError, ProtocolVersionError
 from .codec import decode, encode

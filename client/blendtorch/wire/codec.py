@@ -12,6 +12,7 @@ A NODE is plain JSON wherever JSON can say it exactly; everything else is an obj
 import json
 import math
 import pickle
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,12 +32,14 @@ MAX_JSON_INT = 1 << 53  # integers up to here are exact in every JSON reader
 MAX_INT_DIGITS = 4096  # hexadecimal; longer integers are refused
 
 _TAG = "$"
+_HEX_INT = re.compile(rf"-?[0-9a-f]{{1,{MAX_INT_DIGITS}}}")
 _NONFINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 # The dtypes of the protocol, each by its numpy name: the same on every platform, stored little-endian.
 _DTYPE_NAMES = (
-    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 complex64 complex128"
-).split()
+    *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    *("float16", "float32", "float64", "complex64", "complex128"),
+)
 DTYPES = {name: np.dtype(name).newbyteorder("<") for name in _DTYPE_NAMES}
 
 
@@ -52,7 +55,8 @@ def encode(message: Message, *, allow_pickle: bool = False) -> list[Buffer]:
 
     Raises:
         PickleNotAllowedError: A value needs pickle and `allow_pickle` is false; names the field.
-        EncodeError: The message exceeds a limit of the protocol (nesting, header size, number of buffers).
+        EncodeError: The message exceeds a limit of the protocol (nesting, header size, number of buffers), or its kind,
+            btid, epoch or seq is not what a receiver takes.
     """
     writer = _Writer(allow_pickle)
     body = writer.whole(message.body)
@@ -66,6 +70,8 @@ def encode(message: Message, *, allow_pickle: bool = False) -> list[Buffer]:
         "sizes": [len(buffer) for buffer in writer.buffers],
         "body": body,
     }
+    if (bad := _bad_field(header)) is not None:
+        raise EncodeError(f"the message's {bad} is {header[bad]!r}; see `Message` for what it may be.")
     frame0 = json.dumps(header, separators=(",", ":"), allow_nan=False).encode()
     if len(frame0) > MAX_HEADER_BYTES:
         raise EncodeError(
@@ -105,7 +111,7 @@ def decode(frames: Sequence[Buffer], *, allow_pickle: bool = False) -> Message:
 
 
 class _Path:
-    """Where in the body the codec is, for error messages; keys are shortened so that no message grows with its input."""
+    """Where in the body the codec is, for error messages, which do not grow with their input."""
 
     def __init__(self) -> None:
         self._keys: list[Any] = []
@@ -119,7 +125,15 @@ class _Path:
         self._keys.pop()
 
     def __str__(self) -> str:
-        return "body" + "".join(f"[{key if type(key) is int else repr(key)[:40]}]" for key in self._keys)
+        return "body" + "".join(f"[{self._short(key)}]" for key in self._keys)
+
+    @staticmethod
+    def _short(key: Any) -> str:
+        if type(key) is str:
+            return repr(key[:40])
+        if isinstance(key, bool | float | None) or (type(key) is int and abs(key) <= MAX_JSON_INT):
+            return repr(key)
+        return f"a key of type {type(key).__name__}"  # may be a gigabyte of bytes, or too long for `int.__repr__`
 
 
 class _Writer:
@@ -155,7 +169,7 @@ class _Writer:
             return self._dict(value)
         if kind is np.ndarray and value.dtype.name in DTYPES:
             return self._array(value)
-        if isinstance(value, np.generic) and value.dtype.name in DTYPES:
+        if isinstance(value, np.generic) and value.dtype.type is kind and value.dtype.name in DTYPES:
             little = value.astype(DTYPES[value.dtype.name])
             return {_TAG: "scalar", "dtype": value.dtype.name, "hex": little.tobytes().hex()}
         return self._pickle(value)
@@ -187,7 +201,9 @@ class _Writer:
             raise EncodeError(f"{self._path} has {value.ndim} dimensions, the protocol allows {MAX_NDIM}.")
         name = value.dtype.name
         data = np.require(value, DTYPES[name], "C")
-        flat = memoryview(data.reshape(-1)).cast("B") if data.size else b""
+        if name == "bool" and data.size and data.view(np.uint8).max() > 1:
+            data = data.view(np.uint8) != 0  # such as a mask of 0 and 255 seen as bool: numpy lets it be
+        flat = data.reshape(-1).data.cast("B") if data.size else b""
         return {_TAG: "array", "dtype": name, "shape": list(value.shape), "buffer": self._add(flat)}
 
     def _pickle(self, value: Any) -> Any:
@@ -230,7 +246,8 @@ def _read_header(frames: Sequence[Buffer]) -> tuple[dict[str, Any], list[memoryv
             f"{PROTOCOL_VERSION}. Install the same version of blendtorch at both ends "
             "(in Blender: the add-on; in Python: pip install -U blendtorch)."
         )
-    _check_fields(header)
+    if (bad := _bad_field(header)) is not None:
+        raise ProtocolError(f'the header\'s "{bad}" is missing or of the wrong type.')
     sizes = [buffer.nbytes for buffer in buffers]
     if header["sizes"] != sizes:
         raise ProtocolError(
@@ -241,7 +258,9 @@ def _read_header(frames: Sequence[Buffer]) -> tuple[dict[str, Any], list[memoryv
     return header, buffers
 
 
-def _check_fields(header: dict[str, Any]) -> None:
+def _bad_field(header: dict[str, Any]) -> str | None:
+    """The first field that is missing or of the wrong type."""
+
     def counts(value: Any) -> bool:
         return type(value) is int and 0 <= value <= MAX_JSON_INT
 
@@ -253,9 +272,7 @@ def _check_fields(header: dict[str, Any]) -> None:
         "sizes": isinstance(header.get("sizes"), list) and all(counts(size) for size in header["sizes"]),
         "body": "body" in header,
     }
-    for name, good in checks.items():
-        if not good:
-            raise ProtocolError(f'the header\'s "{name}" is missing or of the wrong type.')
+    return next((name for name, good in checks.items() if not good), None)
 
 
 def _refuse_constant(name: str) -> None:
@@ -313,12 +330,9 @@ class _Reader:
 
     def _int(self, node: dict) -> int:
         digits = self._get(node, "hex", str)
-        if len(digits) > MAX_INT_DIGITS + 1:  # one more for the sign
-            raise self._error(f"is an integer of more than {MAX_INT_DIGITS} hexadecimal digits")
-        try:
-            return int(digits, 16)
-        except ValueError:
-            raise self._error("is not a hexadecimal integer") from None
+        if not _HEX_INT.fullmatch(digits):
+            raise self._error(f"is not an integer of 1 .. {MAX_INT_DIGITS} lower-case hexadecimal digits")
+        return int(digits, 16)
 
     def _float(self, node: dict) -> float:
         value = self._get(node, "value", str)

@@ -1,10 +1,12 @@
 """The command-line arguments with which a Blender instance is told who it is: built and parsed in this one place."""
 
-import argparse
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..errors import ConfigError
+
+_OPTIONS = ("-btid", "-btcount", "-btseed", "-btepoch", "-btcontrol", "-btsocket")
 
 
 @dataclass(frozen=True)
@@ -56,31 +58,56 @@ class LaunchArguments:
         Raises:
             ConfigError: An argument has the wrong form.
         """
-        parser = _Parser(prog="blendtorch", allow_abbrev=False, add_help=False)
-        parser.add_argument("-btid", type=int, default=0)
-        parser.add_argument("-btcount", type=int, default=None)
-        parser.add_argument("-btseed", type=int, default=0)
-        parser.add_argument("-btepoch", type=int, default=0)
-        parser.add_argument("-btcontrol", default=None)
-        parser.add_argument("-btsocket", action="append", default=[])
-        parser.add_argument("-btsockets", nargs="+", default=[])  # the predecessor's spelling, for scripts by hand
-        args, remainder = parser.parse_known_args(list(argv))
-        sockets = dict(_name_and_address(text) for text in [*args.btsocket, *args.btsockets])
-        count = args.btid + 1 if args.btcount is None else args.btcount
-        if not 0 <= args.btid < count:
-            raise ConfigError(f"-btid is {args.btid}, expected 0 .. {count - 1} (-btcount is {count}).")
-        if args.btseed < 0:
-            raise ConfigError(f"-btseed is {args.btseed}, expected 0 or more.")
-        return cls(args.btid, count, args.btseed, sockets, args.btcontrol, args.btepoch), remainder
+        values: dict[str, str] = {}
+        sockets: dict[str, str] = {}
+        remainder: list[str] = []
+        words = deque(argv)
+        # Not argparse: it takes a script's own "-b" for an abbreviation of "-btid".
+        while words:
+            word = words.popleft()
+            option, equals, value = word.partition("=")
+            if word == "--":
+                remainder += [word, *words]
+                break
+            if word == "-btsockets":  # the predecessor's spelling, for scripts by hand
+                sockets.update(_take_sockets(words))
+            elif option not in _OPTIONS:
+                remainder.append(word)
+            elif not equals and not words:
+                raise _bad(f"{option} lacks its value")
+            elif option == "-btsocket":
+                sockets.update([_name_and_address(value if equals else words.popleft())])
+            else:
+                values[option] = value if equals else words.popleft()
+        btid, seed, epoch = (_count(values, option, 0) for option in ("-btid", "-btseed", "-btepoch"))
+        count = _count(values, "-btcount", btid + 1)
+        if btid >= count:
+            raise _bad(f"-btid is {btid}, expected 0 .. {count - 1} (-btcount is {count})")
+        return cls(btid, count, seed, sockets, values.get("-btcontrol"), epoch), remainder
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:  # type: ignore[override]  # argparse's own exits the process
-        raise ConfigError(f"bad launch arguments: {message}. See docs/guide.md, 'Starting Blender by hand'.")
+def _bad(what: str) -> ConfigError:
+    return ConfigError(f"bad launch arguments: {what}. See docs/guide.md, 'Starting Blender by hand'.")
+
+
+def _count(values: dict[str, str], option: str, default: int) -> int:
+    text = values.get(option, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) < 1000):
+        raise _bad(f"{option} is {text!r}, expected an integer, 0 or more")
+    return int(text)
+
+
+def _take_sockets(words: deque[str]) -> list[tuple[str, str]]:
+    found = []
+    while words and "://" in words[0].partition("=")[2]:
+        found.append(_name_and_address(words.popleft()))
+    if not found:
+        raise _bad("-btsockets is not followed by NAME=ADDRESS such as DATA=tcp://127.0.0.1:11000")
+    return found
 
 
 def _name_and_address(text: str) -> tuple[str, str]:
     name, separator, address = text.partition("=")
     if not (name and separator and address):
-        raise ConfigError(f"-btsocket is {text!r}, expected NAME=ADDRESS such as DATA=tcp://127.0.0.1:11000.")
+        raise _bad(f"-btsocket is {text!r}, expected NAME=ADDRESS such as DATA=tcp://127.0.0.1:11000")
     return name, address

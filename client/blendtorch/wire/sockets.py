@@ -1,6 +1,8 @@
 """ZeroMQ sockets that speak messages: the only module of BlendTorch that imports zmq."""
 
+import errno
 import threading
+import time
 from collections.abc import Sequence
 from typing import Literal
 
@@ -15,6 +17,7 @@ Pattern = Literal["push", "pull", "pair"]
 _PATTERNS = {"push": zmq.PUSH, "pull": zmq.PULL, "pair": zmq.PAIR}
 
 DEFAULT_QUEUE_SIZE = 10
+_MOST_COPIES = 256
 
 
 class MessageSocket:
@@ -43,7 +46,7 @@ class MessageSocket:
     ) -> None:
         self.allow_pickle = allow_pickle
         self.addresses: list[str] = []
-        self._socket = zmq.Context.instance().socket(_PATTERNS[pattern])
+        self._socket: zmq.Socket = zmq.Context.instance().socket(_PATTERNS[pattern])
         # What is still queued when the process ends is flushed by `close`, never by the interpreter's clean-up,
         # which would hang for ever without a peer.
         self._socket.setsockopt(zmq.LINGER, 0)
@@ -58,6 +61,9 @@ class MessageSocket:
                 raise _address_error(address, bind, error) from None
 
     def _attach(self, address: str, bind: bool) -> str:
+        port = address.rpartition(":")[2]
+        if address.startswith("tcp:") and port.isdigit() and int(port) > 65535:
+            raise zmq.ZMQError(errno.EINVAL)  # ZeroMQ itself takes the port modulo 65536
         if not bind:
             self._socket.connect(address)
             return address
@@ -81,7 +87,21 @@ class MessageSocket:
             )
         for frame in frames[:-1]:
             self._socket.send(frame, zmq.SNDMORE, copy=not memoryview(frame).readonly)
-        self._socket.send(frames[-1], copy=not memoryview(frames[-1]).readonly)
+        self._socket.send(frames[-1], 0, copy=not memoryview(frames[-1]).readonly)
+
+    def send_to_all(self, message: Message, timeout_s: float) -> None:
+        """Sends a message again and again while there is room, so that every connected receiver gets it at least once.
+
+        For failures: "push" deals its messages out, and a receiver that is left out would wait in vain.
+
+        Raises:
+            PeerTimeout: There was no room even for the first within `timeout_s` seconds.
+        """
+        self.send(message, timeout_s)
+        for _ in range(_MOST_COPIES):
+            if not self.can_send():
+                break
+            self.send(message)
 
     def can_send(self, timeout_s: float | None = 0) -> bool:
         """Whether there is room for a message, or comes to be within `timeout_s` seconds."""
@@ -103,24 +123,22 @@ class MessageSocket:
         """Closes the socket; what is still queued may leave in the background for `linger_s` seconds."""
         self._socket.close(linger=_milliseconds(linger_s))
 
-    @property
-    def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._socket.closed
 
-
-def send_once(address: str, message: Message, timeout_s: float) -> None:
-    """Binds `address` and gives one message to the first who connects: in place of a sender that cannot any more.
+def offer(address: str, message: Message, duration_s: float) -> None:
+    """Binds `address`, and gives a message to all who connect: in place of a sender that cannot any more.
 
     Raises:
         AddressError: The address is in use.
-        PeerTimeout: Nobody connected within `timeout_s` seconds.
     """
     socket = MessageSocket("push", address, bind=True)
+    deadline = time.monotonic() + duration_s
     try:
-        socket.send(message, timeout_s)
+        while (left_s := deadline - time.monotonic()) > 0:
+            socket.send_to_all(message, left_s)
+    except PeerTimeout:
+        pass  # nobody connected, or all have their queues full of it
     finally:
-        socket.close(timeout_s)
+        socket.close(duration_s)
 
 
 def flush(timeout_s: float) -> None:
@@ -140,9 +158,12 @@ def _milliseconds(seconds: float | None) -> int | None:
 
 def _address_error(address: str, bind: bool, error: zmq.ZMQError) -> AddressError:
     verb = "bind" if bind else "connect to"
-    advice = {
-        zmq.EADDRINUSE: "Another process listens there (`ss -ltnp` shows which). Choose another port, or let the "
-        "launcher pick free ones by leaving out start_port.",
-        zmq.ENODEV: "No network interface of this machine has that address; 127.0.0.1 is always there.",
-    }.get(error.errno, "Expected tcp://HOST:PORT or ipc:///PATH (at most 107 bytes long).")
+    advice = "Expected tcp://HOST:PORT or ipc:///PATH (at most 107 bytes long)."
+    if error.errno == errno.EADDRINUSE:
+        advice = (
+            "Another process listens there (`ss -ltnp` shows which). Choose another port, or let the launcher pick "
+            "free ones by leaving out start_port."
+        )
+    elif error.errno in (errno.EADDRNOTAVAIL, errno.ENODEV):
+        advice = "No network interface of this machine has that address; 127.0.0.1 is always there."
     return AddressError(error.errno, f"cannot {verb} {address}: {error.strerror}. {advice}")

@@ -1,0 +1,57 @@
+# Two commands are all that is needed: `make demo` and `make test`. Both install what they need, into this folder.
+SHELL := bash
+PYTHON ?= $(shell scripts/find_python.sh 3.11 3.13)
+PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
+PYTEST := -m pytest -q
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-unit test-inside test-launched test-gui lint bench clean
+
+help: ## shows this
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
+
+install: .venv/.installed ## installs blendtorch with Blender's bpy module into .venv
+.venv/.installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || exit 1
+	@echo "installing blendtorch, torch and bpy into .venv (about 1.5 GB, a few minutes the first time)"
+	"$(PYTHON)" -m venv .venv
+	$(PIP) -c constraints.txt -e '.[blender,dev]'
+	@touch $@
+
+demo: install ## streams labelled images from two headless Blenders, writes demo/batch.png
+	.venv/bin/blendtorch demo
+
+blenders: install
+	@scripts/blender_venv.sh 4.2 3.11
+	@scripts/blender_venv.sh 5.2 3.13
+
+test: test-unit test-inside test-launched ## installs and runs all tests that need no window
+
+test-unit: install
+	.venv/bin/python $(PYTEST) tests/unit
+
+# The same tests inside each Blender. One process each, since a process is one Blender.
+test-inside: blenders
+	@for python in .venv/bin/python .venv-blender-*/bin/python; do \
+		echo "== $$python"; $$python $(PYTEST) tests/blender/inside || exit 1; \
+	done
+
+test-launched: blenders
+	.venv/bin/python $(PYTEST) tests/blender/launched
+
+test-gui: install ## tests in a real window; installs a Debian with Blender into .gui (as root, on Debian or Ubuntu)
+	tests/gui/provision.sh .gui
+	.venv/bin/python $(PYTEST) tests/gui
+
+lint: install ## ruff and mypy, as pre-commit and CI run them
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+bench: install ## the benchmarks; each prints a table of ratios measured in one run
+	.venv/bin/python benchmarks/render.py
+
+clean: ## removes what make has made, installations included
+	@if [ -e .gui ]; then tests/gui/provision.sh --clean .gui; fi
+	rm -rf .venv .venv-blender-* demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,7 @@
+"""`python -m blendtorch.cli`: the `blendtorch` command."""
+
+import sys
+
+from . import main
+
+sys.exit(main())

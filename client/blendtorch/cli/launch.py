@@ -1,0 +1,95 @@
+"""`blendtorch launch`: starts Blender instances for clients elsewhere, and keeps them until Ctrl-C."""
+
+import argparse
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ..btt import BlenderLauncher
+from ..errors import ConfigError, MissingFileError
+
+# What a configuration file may set: the launcher's own arguments.
+CONFIG_KEYS = [name for name in inspect.signature(BlenderLauncher).parameters]
+
+
+def add_parser(subparsers: Any) -> None:
+    """Adds the sub-command."""
+    parser = subparsers.add_parser(
+        "launch",
+        help="start Blender instances and keep them until Ctrl-C",
+        description="Starts Blender instances and keeps them until Ctrl-C. Clients connect with what --out says: "
+        "btt.LaunchInfo.load_json(FILE).addresses['DATA'].",
+        epilog="CONFIG.json is an object with the arguments of btt.BlenderLauncher: " + ", ".join(CONFIG_KEYS) + ". "
+        "Paths in it are relative to it. Options given here win.",
+    )
+    parser.add_argument("source", type=Path, metavar="CONFIG.json|SCENE.blend|SCRIPT.py", help="what to launch")
+    parser.add_argument("--script", type=Path, help="Python script to run inside Blender")
+    parser.add_argument("-n", "--num-instances", type=int, help="how many Blenders (default: 1)")
+    parser.add_argument(
+        "--bind", dest="bind_addr", metavar="ADDRESS", help="'primaryip' or '0.0.0.0' for other machines"
+    )
+    parser.add_argument("--port", dest="start_port", type=int, help="first tcp port (default: any free ones)")
+    parser.add_argument("--seed", type=int, help="seed of the launch (default: drawn)")
+    parser.add_argument(
+        "--sockets", dest="named_sockets", nargs="+", metavar="NAME", help="named sockets (default: DATA)"
+    )
+    parser.add_argument("--window", dest="background", action="store_false", default=None, help="with a window")
+    parser.add_argument("--blender", dest="blend_path", help="blender executable, or Python that has bpy")
+    parser.add_argument("--log-dir", type=Path, help="folder in which the instances' logs stay")
+    parser.add_argument("--out", type=Path, default=Path("launch_info.json"), help="(default: %(default)s)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Launches and waits; returns the exit status."""
+    options = read_source(args.source)
+    options |= {key: value for key, value in vars(args).items() if key in CONFIG_KEYS and value is not None}
+    if options.get("script") is None:
+        raise ConfigError(
+            f"{args.source} names no script. Give one: blendtorch launch {args.source} --script SCRIPT.py"
+        )
+    console = Console()
+    launcher = BlenderLauncher(**options)
+    with launcher:
+        info = launcher.launch_info
+        info.save_json(args.out)
+        try:
+            console.print(f"{len(info.pids)} instance(s) run, seed {launcher.seed}. Connect with {args.out}:")
+            for name, addresses in info.addresses.items():
+                console.print(f"  {name}: {', '.join(addresses)}", soft_wrap=True)
+            with console.status("running; Ctrl-C ends them"):
+                launcher.wait()
+            console.print("all instances have ended")
+        finally:
+            args.out.unlink(missing_ok=True)
+    return 0
+
+
+def read_source(source: Path) -> dict[str, Any]:
+    """The launcher's arguments that a configuration file, a scene or a script stands for.
+
+    Raises:
+        MissingFileError: There is no such file.
+        ConfigError: The configuration is not one, or has keys that the launcher does not know.
+    """
+    if not source.is_file():
+        raise MissingFileError(f"there is no {source} (looked for {source.resolve()}). Check the path.")
+    if source.suffix == ".blend":
+        return {"scene": source}
+    if source.suffix == ".py":
+        return {"script": source}
+    try:
+        config = json.loads(source.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{source} is not JSON: {error}.") from None
+    if not isinstance(config, dict):
+        raise ConfigError(f"{source} holds a {type(config).__name__}, expected an object.")
+    if unknown := sorted(set(config) - set(CONFIG_KEYS)):
+        raise ConfigError(f"{source} has the unknown keys {', '.join(unknown)}. Known are {', '.join(CONFIG_KEYS)}.")
+    for key in ("scene", "script"):
+        if config.get(key):
+            config[key] = source.parent / config[key]
+    return config

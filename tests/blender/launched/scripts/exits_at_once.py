@@ -1,0 +1,4 @@
+import sys
+
+print("I do not want to run")
+sys.exit(3)

@@ -1,0 +1,3 @@
+from blendtorch import btb
+
+def broken(:

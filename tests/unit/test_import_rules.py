@@ -1,0 +1,144 @@
+"""Who may import what: `wire` <- `btb`, `wire` <- `btt`; torch stays out of Blender, bpy out of training."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "client" / "blendtorch"
+STDLIB = set(sys.stdlib_module_names)
+
+
+def imports(source: str, module: str, is_package: bool = False) -> set[str]:
+    """Absolute names of all that a module imports, also inside functions; `from a import b` counts as a and a.b."""
+    found = set()
+    parent = module.split(".") if is_package else module.split(".")[:-1]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = parent[: len(parent) + 1 - node.level] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            found |= {base} | {f"{base}.{alias.name}" for alias in node.names}
+    return found
+
+
+def is_within(name: str, *packages: str) -> bool:
+    return any(name == package or name.startswith(package + ".") for package in packages)
+
+
+def dotted(node: ast.AST) -> str:
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else "?"
+
+
+def violations(source: str, module: str, is_package: bool = False) -> list[str]:
+    """What a module does that the rules forbid; `module` is its name, such as "blendtorch.wire.codec"."""
+    names = imports(source, module, is_package)
+    outside = {name for name in names if name.split(".")[0] not in STDLIB}
+    mentioned = {dotted(node) for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute)}
+    found = []
+
+    def forbid(bad: set[str], rule: str) -> None:
+        found.extend(f"{module}: {name}: {rule}" for name in sorted(bad))
+
+    if module == "blendtorch":
+        forbid(names, "blendtorch/__init__ imports nothing")
+    if is_within(module, "blendtorch.wire"):
+        allowed = ["numpy", "blendtorch.errors", "blendtorch.wire"]
+        allowed += ["zmq"] if module == "blendtorch.wire.sockets" else []
+        # "from .." imports the package itself, which is nothing but its version.
+        forbid({n for n in outside if not is_within(n, *allowed) and n != "blendtorch"}, "wire: stdlib, numpy, errors")
+    if is_within(module, "blendtorch.btb"):
+        forbid({n for n in names if is_within(n, "torch", "gymnasium", "blendtorch.btt")}, "btb never imports this")
+    if is_within(module, "blendtorch.btt"):
+        forbid({n for n in names if is_within(n, "bpy", "blendtorch.btb")}, "btt never imports this")
+    if module == "blendtorch.btt.guardian":
+        forbid(outside, "the guardian has the standard library alone")
+    if module != "blendtorch.btb.compat":
+        versions = {n for n in mentioned | names if n.startswith("bpy.app.version")}
+        forbid(versions, "only btb/compat.py reads Blender's version")
+    if module != "blendtorch.btb.run":
+        edits = {n for n in mentioned | names if is_within(n, "sys.path", "site.addsitedir")}
+        forbid(edits, "only btb/run.py touches sys.path")
+    return found
+
+
+def name_of(file: Path) -> str:
+    parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=[str(file.relative_to(PACKAGE)) for file in FILES])
+def test_a_module_keeps_the_rules(file: Path) -> None:
+    assert not violations(file.read_text(encoding="utf-8"), name_of(file), file.name == "__init__.py")
+
+
+def test_all_layers_were_looked_at() -> None:
+    names = {name_of(file) for file in FILES}
+    assert names >= {"blendtorch", "blendtorch.wire", "blendtorch.btb.compat", "blendtorch.btb.run"}
+    assert names >= {"blendtorch.wire.sockets", "blendtorch.btt.guardian", "blendtorch.btt", "blendtorch.btb"}
+
+
+BAD = [
+    ("import os", "blendtorch"),
+    ("from . import errors", "blendtorch"),
+    ("import zmq", "blendtorch.wire.codec"),
+    ("import torch", "blendtorch.wire.sockets"),
+    ("def f():\n    import torch.nn", "blendtorch.wire.codec"),
+    ("from ..btt import launcher", "blendtorch.wire.duplex"),
+    ("from .. import btb", "blendtorch.wire.duplex"),
+    ("import torch", "blendtorch.btb.camera"),
+    ("from torch import nn", "blendtorch.btb.camera"),
+    ("from gymnasium.spaces import Box", "blendtorch.btb.env.base"),
+    ("from ..btt.colors import srgb_to_linear", "blendtorch.btb.camera"),
+    ("from .. import btt", "blendtorch.btb.camera"),
+    ("from ... import btt", "blendtorch.btb.env.base"),
+    ("import bpy", "blendtorch.btt.env"),
+    ("def f():\n    from bpy.types import Object", "blendtorch.btt.env"),
+    ("from blendtorch import btb", "blendtorch.btt.env"),
+    ("from ..btb import camera", "blendtorch.btt.env"),
+    ("import numpy", "blendtorch.btt.guardian"),
+    ("from .instance import Instance", "blendtorch.btt.guardian"),
+    ("from ..errors import ConfigError", "blendtorch.btt.guardian"),
+    ("import bpy\nif bpy.app.version >= (5, 0, 0): pass", "blendtorch.btb.camera"),
+    ("import bpy\nprint(bpy.app.version_string)", "blendtorch.btb.camera"),
+    ("from bpy.app import version", "blendtorch.btb.camera"),
+    ("import sys\nsys.path.insert(0, 'x')", "blendtorch.btt.finder"),
+    ("import sys\nsys.path += ['x']", "blendtorch.btb.session"),
+    ("from sys import path", "blendtorch.cli.main"),
+    ("import site\nsite.addsitedir('x')", "blendtorch.cli.main"),
+]
+GOOD = [
+    (
+        "import json, numpy as np\nfrom ..errors import ProtocolError\nfrom .message import Kind",
+        "blendtorch.wire.codec",
+    ),
+    ("import zmq", "blendtorch.wire.sockets"),
+    ("from .. import __version__\nimport bpy, gpu, numpy\nfrom ..wire import Kind", "blendtorch.btb.session"),
+    ("import torch, gymnasium\nfrom ..wire.sockets import MessageSocket", "blendtorch.btt.dataset"),
+    ("import bpy\nbpy.app.version", "blendtorch.btb.compat"),
+    ("import bpy\nbpy.app.background", "blendtorch.btb.camera"),
+    ("import sys\nsys.path.insert(0, 'x')", "blendtorch.btb.run"),
+    ("import os, signal, subprocess", "blendtorch.btt.guardian"),
+]
+
+
+@pytest.mark.parametrize(("source", "module"), BAD)
+def test_the_rules_can_be_broken(source: str, module: str) -> None:
+    assert violations(source, module)
+
+
+@pytest.mark.parametrize(("source", "module"), GOOD)
+def test_what_is_allowed_passes(source: str, module: str) -> None:
+    assert not violations(source, module)
+
+
+def test_an_init_module_resolves_relative_imports_from_itself() -> None:
+    assert imports("from .camera import Camera", "blendtorch.btb", is_package=True) >= {"blendtorch.btb.camera"}
+    assert imports("from ..errors import X", "blendtorch.btb", is_package=True) >= {"blendtorch.errors"}
