@@ -71,6 +71,10 @@ def check_libraries(blender: str | None) -> Iterator[Line]:
         binary = _binary(found)
         if not binary:
             continue
+        if not found.is_python and not shutil.which("ldd"):
+            fix = "Install it (Debian/Ubuntu: apt-get install libc-bin; Fedora: dnf install glibc-common)."
+            yield Line(Status.WARNING, LIBRARIES, f"{binary}: not looked at, as there is no `ldd`", fix)
+            continue
         missing, versions = _missing(found, binary)
         if not missing and not versions:
             yield Line(Status.OK, LIBRARIES, f"all that {binary} needs are there")
@@ -154,19 +158,30 @@ def _is_elf(path: str) -> bool:
 
 def _missing(found: "Blender", binary: str) -> tuple[list[str], list[str]]:
     """The libraries that `binary` lacks, and the versions of symbols."""
-    missing, versions = [], []
-    if ldd := shutil.which("ldd"):
-        done = _run([ldd, binary])
-        if done.returncode and "not found" not in done.stdout:
-            raise RuntimeError(f"{ldd} {binary} failed: {(done.stderr or done.stdout).strip()}")
-        missing, versions = missing_libraries(done.stdout), missing_symbol_versions(done.stdout + done.stderr)
-    elif found.is_python and (unopened := _unopened(found.path, [binary])):
-        # Only the first that lacks is told this way.
-        missing = [unopened_library(unopened[binary]) or unopened[binary]]
+    missing, versions = _missing_by_ldd(binary) if shutil.which("ldd") else _first_missing(found.path, binary)
     if found.is_python:
         # ldd knows neither the interpreter's own search path nor what is opened at run time.
         missing = list(_unopened(found.path, [*missing, *OPENED_AT_RUN_TIME]))
     return list(dict.fromkeys(missing)), versions
+
+
+def _missing_by_ldd(binary: str) -> tuple[list[str], list[str]]:
+    done = _run(["ldd", binary])
+    output = done.stdout + done.stderr
+    missing, versions = missing_libraries(output), missing_symbol_versions(output)
+    is_static = "not a dynamic executable" in output or "statically linked" in output
+    if done.returncode and not (missing or versions or is_static):
+        raise RuntimeError(f"ldd {binary} failed: {output.strip()}")
+    return missing, versions
+
+
+def _first_missing(python: str, module: str) -> tuple[list[str], list[str]]:
+    """Where there is no `ldd`: the loader names only the first library that it cannot open."""
+    reason = _unopened(python, [module]).get(module, "")
+    library, versions = unopened_library(reason), missing_symbol_versions(reason)
+    if reason and not (library or versions):
+        raise RuntimeError(reason)
+    return [library] if library else [], versions
 
 
 def _unopened(python: str, libraries: Sequence[str]) -> dict[str, str]:

@@ -106,6 +106,16 @@ def test_a_library_that_the_bpy_module_lacks_is_named(tmp_path):
     assert "not looked at" in lines["GPU"]
 
 
+def test_without_ldd_the_first_library_that_is_missing_is_named(tmp_path):
+    modules, renamed = bpy_without(tmp_path, "libXi.so.6")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "sh").symlink_to(shutil.which("sh"))
+    status, lines = doctor("--blender", python_with(tmp_path, modules), PATH=str(programs))
+    assert status == 1
+    assert f"lacks {renamed} ->" in lines["system libraries"]
+
+
 def test_a_library_that_is_opened_only_for_drawing_is_named(tmp_path):
     modules, renamed = bpy_without(tmp_path, "libEGL.so.1")
     status, lines = doctor("--blender", python_with(tmp_path, modules))

@@ -1,0 +1,19 @@
+"""The random numbers of a sample depend on its address alone."""
+
+from itertools import islice
+
+import numpy as np
+from blendtorch import btb
+
+
+def test_generator_is_numpys_of_the_address():
+    expected = np.random.default_rng([7, 3, 11]).uniform(size=4)
+    np.testing.assert_array_equal(btb.sample_rng(7, 3, 11).uniform(size=4), expected)
+    assert (btb.sample_rng(7, 3, 12).uniform(size=4) != expected).all()
+    assert (btb.sample_rng(8, 3, 11).uniform(size=4) != expected).all()
+
+
+def test_instances_share_the_indices():
+    shares = [list(islice(btb.sample_indices(k, 3), 4)) for k in range(3)]
+    assert sorted(i for share in shares for i in share) == list(range(12))
+    assert shares[1] == [1, 4, 7, 10]

@@ -1,0 +1,3 @@
+from blendtorch import btb
+
+btb.parse_blendtorch_args()

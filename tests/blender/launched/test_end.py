@@ -1,0 +1,97 @@
+"""However the trainer ends, every Blender ends with it, and what Blender has started, and no file stays."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from blendtorch import btt
+
+TRAINER = """
+    import json, os, sys, time
+    from blendtorch import btt
+    from torch.utils.data import DataLoader
+
+    script, blender, ended, num_workers = sys.argv[1:]
+    launcher = btt.BlenderLauncher(script=script, blend_path=blender, num_instances=2, instance_args=[[ended]] * 2)
+    with launcher:
+        dataset = btt.RemoteIterableDataset(launcher.launch_info.addresses["DATA"])
+        for i, _ in enumerate(DataLoader(dataset, batch_size=2, num_workers=int(num_workers))):
+            if i == 3:
+                print(json.dumps(launcher.launch_info.pids), flush=True)
+"""
+
+
+def family(pids: list[int]) -> list[psutil.Process]:
+    return [p for pid in pids for p in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]]
+
+
+def wait_until_gone(processes: list[psutil.Process], timeout_s: float) -> None:
+    _, alive = psutil.wait_procs(processes, timeout=timeout_s)
+    assert not alive
+
+
+@pytest.fixture
+def trainer(script, blender, tmp_path):
+    """Starts a trainer process that streams; gives the process and the Blenders' ids."""
+
+    def start(num_workers: int) -> tuple[subprocess.Popen, list[int]]:
+        command = [sys.executable, "-c", textwrap.dedent(TRAINER), script("spawns_child"), blender]
+        process = subprocess.Popen([*command, tmp_path / "ended", str(num_workers)], stdout=subprocess.PIPE, text=True)
+        return process, json.loads(process.stdout.readline())
+
+    return start
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_trainer_is_ended_by_a_signal(trainer, number, num_workers):
+    process, pids = trainer(num_workers)
+    processes = family(pids)
+    assert len(processes) == 4  # each Blender has started a child
+    process.send_signal(number)
+    process.wait(timeout=30)
+    wait_until_gone(processes, 10)
+
+
+def test_close_lets_scripts_end_and_kills_what_they_started(script, blender, tmp_path):
+    ended = tmp_path / "ended"
+    with btt.BlenderLauncher(script=script("spawns_child"), blend_path=blender, instance_args=[[str(ended)]]) as launcher:
+        processes = family(launcher.launch_info.pids)
+        next(iter(btt.RemoteIterableDataset(launcher.launch_info.addresses["DATA"])))
+    wait_until_gone(processes, 0.1)
+    assert ended.read_text() == "SystemExit"  # its `finally` ran
+
+
+def test_a_stopped_instance_is_killed(script, blender):
+    with btt.BlenderLauncher(script=script("stream"), blend_path=blender) as launcher:
+        (pid,) = launcher.launch_info.pids
+        process = psutil.Process(pid)
+        os.kill(pid, signal.SIGSTOP)
+        started = time.monotonic()
+    assert time.monotonic() - started < 10
+    wait_until_gone([process], 0.1)
+
+
+def test_logs_stay_where_they_are_asked_for(script, blender, tmp_path):
+    logs = tmp_path / "logs"
+    with btt.BlenderLauncher(
+        script=script("stream"), blend_path=blender, num_instances=2, log_dir=logs, instance_args=[["1"]] * 2
+    ) as launcher:
+        list(btt.RemoteIterableDataset(launcher.launch_info.addresses["DATA"], max_items=20))
+        assert launcher.wait(timeout_s=60)
+    assert sorted(path.name for path in logs.iterdir()) == ["instance-0.log", "instance-1.log"]
+    assert "played to the end" in Path(logs / "instance-1.log").read_text()
+
+
+def test_ten_launches_in_a_row(script, blender):
+    """What one leaves is not in the way of the next."""
+    for _ in range(10):
+        with btt.BlenderLauncher(script=script("exits_well"), blend_path=blender) as launcher:
+            assert launcher.wait(timeout_s=30)

@@ -1,0 +1,108 @@
+"""Samples from real Blenders, on every version."""
+
+from collections import defaultdict
+
+import numpy as np
+import pytest
+import torch
+from blendtorch import btt
+from torch.utils.data import DataLoader
+
+from tests.blenders import REPO
+
+FALLING_CUBES = REPO / "examples" / "datagen" / "falling_cubes.blend.py"
+
+
+@pytest.mark.parametrize("proto", ["ipc", "tcp"])
+def test_one_instance_streams_in_order(script, blender, proto):
+    with btt.BlenderLauncher(script=script("stream"), blend_path=blender, seed=3, proto=proto) as launcher:
+        (address,) = launcher.launch_info.addresses["DATA"]
+        assert address.startswith(f"{proto}://")
+        items = list(btt.RemoteIterableDataset(address, max_items=25))
+    assert [item["frameid"] for item in items] == [*range(1, 11), *range(1, 11), *range(1, 6)]
+    for item in items:
+        assert set(item) == {"image", "xy", "frameid", "blender", "arguments", "btid"}
+        assert item["image"].shape == (48, 64, 3)
+        assert item["image"].dtype == np.uint8
+        assert item["image"].flags.writeable
+        assert item["image"].flags.c_contiguous
+        assert item["xy"].shape == (8, 2)
+        assert item["arguments"] == []
+    # The same address of the seed gives the same picture; another one another.
+    np.testing.assert_array_equal(items[0]["image"], items[10]["image"])
+    assert (items[0]["image"] != items[1]["image"]).any()
+    # The cube is where its corners say: the picture's corner shows the background, the corners' middle does not.
+    for item in items:
+        x, y = item["xy"].mean(axis=0).astype(int)
+        assert (item["image"][y, x].astype(int) - item["image"][0, 0]).max() > 20
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 3])
+def test_two_instances_into_a_data_loader(script, blender, num_workers):
+    with btt.BlenderLauncher(script=script("stream"), blend_path=blender, num_instances=2) as launcher:
+        dataset = btt.RemoteIterableDataset(
+            launcher.launch_info.addresses["DATA"], max_items=36, item_transform=lambda item: {**item, "seen": True}
+        )
+        batches = list(DataLoader(dataset, batch_size=6, num_workers=num_workers))
+    assert len(batches) == 6
+    for batch in batches:
+        assert batch["image"].shape == (6, 48, 64, 3)
+        assert batch["image"].dtype == torch.uint8
+        assert batch["seen"].all()
+    btids = torch.cat([batch["btid"] for batch in batches])
+    assert set(btids.tolist()) == {0, 1}
+
+
+def test_scene_is_opened(script, blender, tmp_path):
+    scene = tmp_path / "red background.blend"
+    with btt.BlenderLauncher(script=script("save_scene"), blend_path=blender, instance_args=[[str(scene)]]) as launcher:
+        assert launcher.wait(timeout_s=60)
+    with btt.BlenderLauncher(scene=scene, script=script("stream"), blend_path=blender) as launcher:
+        (item,) = btt.RemoteIterableDataset(launcher.launch_info.addresses["DATA"], max_items=1)
+    np.testing.assert_array_equal(item["image"][0, 0], [255, 0, 0])
+
+
+def test_what_is_queued_at_the_end_of_the_script_still_arrives(script, blender):
+    with btt.BlenderLauncher(script=script("stream"), blend_path=blender, instance_args=[["2"]]) as launcher:
+        items = list(btt.RemoteIterableDataset(launcher.launch_info.addresses["DATA"], max_items=20))
+        assert launcher.wait(timeout_s=60)
+        assert "played to the end" in launcher.log_files[0].read_text()
+    assert len(items) == 20
+
+
+def test_the_number_of_instances_does_not_change_the_samples(blender):
+    """A sample's picture and boxes depend on (seed, episode, frame) alone, to the byte."""
+
+    def samples(num_instances: int, max_items: int) -> dict[tuple[int, int], bytes]:
+        with btt.BlenderLauncher(
+            script=FALLING_CUBES, num_instances=num_instances, seed=7, blend_path=blender
+        ) as launcher:
+            dataset = btt.RemoteIterableDataset(launcher.launch_info.addresses["DATA"], max_items=max_items)
+            return {
+                (item["episode"], item["frameid"]): item["image"].tobytes() + item["boxes"].tobytes() for item in dataset
+            }
+
+    alone = samples(1, 65)  # episode 0, and the first frames of episode 1
+    together = samples(2, 70)
+    shared = alone.keys() & together.keys()
+    episodes = defaultdict(int)
+    for episode, _ in shared:
+        episodes[episode] += 1
+    assert episodes[0] >= 10
+    assert episodes[1] >= 3
+    assert [address for address in shared if alone[address] != together[address]] == []
+
+
+def test_duplex(script, blender):
+    with btt.BlenderLauncher(script=script("echo"), blend_path=blender, named_sockets=["CTRL"]) as launcher:
+        channel = btt.DuplexChannel(launcher.launch_info.addresses["CTRL"][0], btid=0)
+        assert channel.recv(timeoutms=0) is None
+        numbers = [channel.send(value=np.arange(3) * i) for i in range(3)]
+        for i, number in enumerate(numbers):
+            answer = channel.recv(timeoutms=20_000)
+            np.testing.assert_array_equal(answer["doubled"], 2 * i * np.arange(3))
+            assert answer["of"] == number
+            assert answer["btid"] == 0
+        channel.send(stop=True)
+        assert launcher.wait(timeout_s=20)
+        channel.close()
