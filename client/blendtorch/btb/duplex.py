@@ -20,13 +20,13 @@ class DuplexChannel(duplex.DuplexChannel):
         self._session.remove_channel(self)
         super().close()
 
-    def publish_error(self, body: dict[str, str], timeout_s: float) -> None:
+    def publish_error(self, body: dict[str, str], duration_s: float) -> None:
         """Tells the client that this instance has failed.
 
         Raises:
-            PeerTimeout: The client did not take the message within `timeout_s` seconds.
+            PeerTimeout: The client did not take the message within `duration_s` seconds.
         """
-        self.socket.send(Message(Kind.ERROR, body, self.btid), timeout_s)
+        self.socket.send(Message(Kind.ERROR, body, self.btid), duration_s)
 
     def ready(self) -> bool:
         """Always true: only the script itself knows when it is going to send."""

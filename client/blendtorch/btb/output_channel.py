@@ -63,13 +63,9 @@ class BlenderOutputChannel:
         self._socket.send(Message(Kind.SAMPLE, fields, self.btid, self._epoch, self._seq))
         self._seq += 1
 
-    def publish_error(self, body: dict[str, str], timeout_s: float) -> None:
-        """Tells the connected clients that this instance has failed.
-
-        Raises:
-            PeerTimeout: None took the message within `timeout_s` seconds.
-        """
-        self._socket.send_to_all(Message(Kind.ERROR, body, self.btid, self._epoch, self._seq), timeout_s)
+    def publish_error(self, body: dict[str, str], duration_s: float) -> None:
+        """Tells all clients that are connected, or connect within `duration_s` seconds, that this instance has failed."""
+        self._socket.offer(Message(Kind.ERROR, body, self.btid, self._epoch, self._seq), duration_s)
 
     def ready(self) -> bool:
         """Whether `publish` would not block."""

@@ -18,7 +18,7 @@ from ..wire.sockets import MessageSocket, flush, offer
 from . import compat
 
 # How long a failing instance tries to tell those who listen, and how long the end of a process waits for its queues.
-REPORT_TIMEOUT_S = 5.0
+REPORT_TIMEOUT_S = 2.0
 FLUSH_TIMEOUT_S = 30.0
 _REPORT_CHARACTERS = 50_000
 
@@ -28,7 +28,7 @@ class Channel(Protocol):
 
     @property
     def address(self) -> str: ...
-    def publish_error(self, body: dict[str, str], timeout_s: float) -> None: ...
+    def publish_error(self, body: dict[str, str], duration_s: float) -> None: ...
     def ready(self) -> bool: ...
     def close(self) -> None: ...
 

@@ -155,7 +155,7 @@ def _probe(path: str, origin: str) -> Blender:
 def _is_python(path: str) -> tuple[bool, str]:
     output, problem = _run([path, "--version"])
     if problem or not output.startswith(("Blender", "Python")):
-        return False, problem or f"neither a Blender nor a Python; --version printed {output[:60]!r}"
+        return False, problem or f"neither a Blender nor a Python; --version printed {output[:200]!r}"
     return output.startswith("Python"), ""
 
 
@@ -164,6 +164,8 @@ def _problem(found: dict, is_python: bool) -> str:
     if version and version < OLDEST_BLENDER:
         return f"Blender {found['version_string']} is too old, expected {'.'.join(map(str, OLDEST_BLENDER))} or newer"
     if error := found.get("error"):
+        if "cannot open shared object file" in error:
+            return f"{error}. A system library is missing: `blendtorch doctor` names the packages to install"
         if "bpy" in error:
             return f"{error}. Expected the bpy module: pip install 'blendtorch[blender]'"
         remedy = f"{found['python']}: pip install blendtorch" if is_python else "Blender: install the BlendTorch add-on"

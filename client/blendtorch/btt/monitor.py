@@ -88,22 +88,19 @@ class Monitor:
             self._failures.setdefault(instance.btid, ScriptError(instance.report(what)))
 
     def _judge_end(self, instance: Instance) -> None:
-        if instance.btid in self._failures:
-            return
-        if instance.btid not in self._greeted:
-            what = f"{instance.describe_end()} before its script called btb.parse_blendtorch_args()."
-        elif instance.exit_code != 0:
-            what = f"{instance.describe_end()}."
-        else:
-            return
-        failure = InstanceError(instance.report(what))
-        self._failures[instance.btid] = failure
+        if instance.btid not in self._failures:
+            if instance.btid not in self._greeted:
+                what = f"{instance.describe_end()} before its script called btb.parse_blendtorch_args()."
+            elif instance.exit_code != 0:
+                what = f"{instance.describe_end()}."
+            else:
+                return
+            self._failures[instance.btid] = InstanceError(instance.report(what))
+        failure = self._failures[instance.btid]
         log.error("%s", failure)
-        body = {"error": str(failure), "traceback": ""}
+        message = Message(Kind.ERROR, {"error": str(failure), "traceback": ""}, instance.btid)
         for of_name in self._addresses.values():
-            threading.Thread(
-                target=_tell_clients, args=(of_name[instance.btid], Message(Kind.ERROR, body, instance.btid)), daemon=True
-            ).start()
+            threading.Thread(target=_tell_clients, args=(of_name[instance.btid], message), daemon=True).start()
 
 
 def _tell_clients(address: str, message: Message) -> None:

@@ -18,8 +18,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, 1 after an error (its message is printed), 2 for bad usage, 130 after Ctrl-C.
     """
-    # Imported here: they import torch, which takes seconds and is not needed for `blendtorch --version`.
-    from . import demo, doctor, launch
+    try:
+        # Imported here: they import torch, which takes seconds, and says below what to do when it is not there.
+        from . import demo, doctor, launch
+    except ModuleNotFoundError as error:
+        print(f"blendtorch: {error}. Install it: {sys.executable} -m pip install blendtorch", file=sys.stderr)
+        return 1
 
     parser = argparse.ArgumentParser(prog="blendtorch", description="Live images from Blender into PyTorch.")
     parser.add_argument("--version", action="version", version=f"blendtorch {__version__}")

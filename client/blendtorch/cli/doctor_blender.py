@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 TIMEOUT_S = 120.0
 LIBRARIES = "system libraries"
 _MARK = "BLENDTORCH-GPU "
-_PROBE = Path(__file__).with_name("gpu_probe.py")
+_PROBE = Path(__file__).parents[1] / "btb" / "gpu_probe.py"
 _SOFTWARE = ("llvmpipe", "softpipe", "swrast", "software", "swiftshader", "lavapipe")
 # Both run in the Python that has bpy; neither imports it.
 _FIND_BPY = "import importlib.util as u; s = u.find_spec('bpy'); print(s.origin if s and s.origin else '')"

@@ -17,7 +17,6 @@ Pattern = Literal["push", "pull", "pair"]
 _PATTERNS = {"push": zmq.PUSH, "pull": zmq.PULL, "pair": zmq.PAIR}
 
 DEFAULT_QUEUE_SIZE = 10
-_MOST_COPIES = 256
 
 
 class MessageSocket:
@@ -89,18 +88,13 @@ class MessageSocket:
             self._socket.send(frame, zmq.SNDMORE, copy=not memoryview(frame).readonly)
         self._socket.send(frames[-1], 0, copy=not memoryview(frames[-1]).readonly)
 
-    def send_to_all(self, message: Message, timeout_s: float) -> None:
-        """Sends a message again and again while there is room, so that every connected receiver gets it at least once.
+    def offer(self, message: Message, duration_s: float) -> None:
+        """Sends a message again and again for `duration_s` seconds, so that all receivers get it, late ones too.
 
         For failures: "push" deals its messages out, and a receiver that is left out would wait in vain.
-
-        Raises:
-            PeerTimeout: There was no room even for the first within `timeout_s` seconds.
         """
-        self.send(message, timeout_s)
-        for _ in range(_MOST_COPIES):
-            if not self.can_send():
-                break
+        deadline = time.monotonic() + duration_s
+        while self.can_send(max(0.0, deadline - time.monotonic())) and time.monotonic() < deadline:
             self.send(message)
 
     def can_send(self, timeout_s: float | None = 0) -> bool:
@@ -131,14 +125,8 @@ def offer(address: str, message: Message, duration_s: float) -> None:
         AddressError: The address is in use.
     """
     socket = MessageSocket("push", address, bind=True)
-    deadline = time.monotonic() + duration_s
-    try:
-        while (left_s := deadline - time.monotonic()) > 0:
-            socket.send_to_all(message, left_s)
-    except PeerTimeout:
-        pass  # nobody connected, or all have their queues full of it
-    finally:
-        socket.close(duration_s)
+    socket.offer(message, duration_s)
+    socket.close()
 
 
 def flush(timeout_s: float) -> None:

@@ -1,0 +1,46 @@
+"""The fixture that sees whether a test leaves processes or files behind."""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing(tmp_path_factory, monkeypatch) -> Iterator[Path]:
+    """After every test no process and no file of BlendTorch's is left; gives the folder that temporary files go to.
+
+    Processes are told by an environment variable that they inherit.
+    """
+    tmp_path_factory.getbasetemp()  # pytest's own is made before the change, elsewhere
+    # Short: it holds ipc sockets, whose paths may have 107 bytes.
+    folder = Path(tempfile.mkdtemp(prefix="bt-test-", dir="/tmp"))
+    mark = f"BLENDTORCH_TEST={folder.name}"
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setenv(*mark.split("="))
+    yield folder
+    left = []
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and (left := marked_processes(mark)):
+        time.sleep(0.1)
+    files = [path.name for path in folder.iterdir() if path.name.startswith("blendtorch-")]
+    shutil.rmtree(folder)
+    assert not left, f"processes are left: {left}"
+    assert not files, f"files are left: {files}"
+
+
+def marked_processes(mark: str) -> list[str]:
+    """The command lines of the living processes, but this one, that have `mark` in their environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if process.name != str(os.getpid()) and mark.encode() in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode()[:200])
+        except OSError:
+            continue  # it has ended, or is not ours
+    return found
