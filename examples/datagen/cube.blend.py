@@ -2,6 +2,7 @@
 
 import bpy
 import numpy as np
+
 from blendtorch import btb
 
 

@@ -9,6 +9,7 @@ import time
 
 import bpy
 import numpy as np
+
 from blendtorch import btb
 
 SHAPE = (240, 320)
@@ -89,6 +90,7 @@ def build_scene(num_cubes: int) -> list[bpy.types.Object]:
     for area in (area for screen in bpy.data.screens for area in screen.areas if area.type == "VIEW_3D"):
         solid = area.spaces.active.shading
         solid.color_type, solid.show_shadows = "MATERIAL", True
+        solid.show_specular_highlight = False  # the first pictures of a process would differ by a trace
         solid.background_type, solid.background_color = "VIEWPORT", (0.6, 0.7, 0.8)
     return cubes
 

@@ -1,13 +1,14 @@
 """Four Blenders let cubes fall; a DataLoader makes batches of it; the last one is saved with its boxes drawn on.
 
-    python examples/datagen/generate.py --instances 4 --out tmp/batch.png
+python examples/datagen/generate.py --instances 4 --out tmp/batch.png
 """
 
 import argparse
 from pathlib import Path
 
-from blendtorch import btt
 from torch.utils.data import DataLoader
+
+from blendtorch import btt
 
 
 def main() -> None:

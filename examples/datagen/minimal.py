@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from blendtorch import btt
 from torch.utils.data import DataLoader
+
+from blendtorch import btt
 
 
 def main() -> None:

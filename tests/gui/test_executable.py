@@ -4,8 +4,8 @@ import os
 import subprocess
 
 import pytest
-from blendtorch import btt
 
+from blendtorch import btt
 from tests.blenders import REPO
 
 STREAM = REPO / "tests" / "blender" / "launched" / "scripts" / "stream.py"

@@ -6,8 +6,9 @@ import time
 import numpy as np
 import psutil
 import pytest
-from blendtorch import btt
 from PIL import Image
+
+from blendtorch import btt
 
 from .conftest import SCRIPTS
 
@@ -36,7 +37,9 @@ def test_streams_and_ends(blender):
 
 def test_window_stays_alive_while_the_trainer_is_slow(blender, screenshot):
     with launch(blender, "windowed", 1, 1000, -1) as launcher:
-        stream = iter(btt.RemoteIterableDataset(launcher.launch_info.addresses["DATA"], queue_size=1, timeoutms=120_000))
+        stream = iter(
+            btt.RemoteIterableDataset(launcher.launch_info.addresses["DATA"], queue_size=1, timeoutms=120_000)
+        )
         for _ in range(10):
             next(stream)
         file = screenshot("streaming")

@@ -99,6 +99,7 @@ def with_worker(item: dict) -> dict:
     return {**item, "worker": torch.utils.data.get_worker_info().id}
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
 def test_three_workers_share_max_items_and_repeat_nothing(publish: Publish) -> None:
     dataset = RemoteIterableDataset(publish(endless()), max_items=50, item_transform=with_worker)
     items = list(DataLoader(dataset, batch_size=None, num_workers=3))
@@ -167,7 +168,8 @@ def test_garbage_in_between_is_refused_and_the_stream_goes_on(
     assert all(refusal.startswith("refused a message") and len(refusal) < 500 for refusal in refusals)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+# Torch takes 5 s to end each worker that has raised, whatever the dataset: no more of them than needed.
+@pytest.mark.parametrize("workers", [0, 1])
 def test_a_failed_script_raises_its_error_here(publish: Publish, workers: int) -> None:
     dataset = RemoteIterableDataset(publish([error()] * 10), timeoutms=20_000)
     with pytest.raises(ScriptError) as caught:
@@ -203,13 +205,12 @@ HOPELESS = {
 }
 
 
-@pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("name", HOPELESS)
-def test_what_no_waiting_helps_against_is_raised(name: str, workers: int, publish: Publish) -> None:
+def test_what_no_waiting_helps_against_is_raised(name: str, publish: Publish) -> None:
     message, kind, words = HOPELESS[name]
     dataset = RemoteIterableDataset(publish([message]), timeoutms=20_000)
     with pytest.raises(kind, match=words):
-        list(DataLoader(dataset, batch_size=None, num_workers=workers))
+        list(dataset)
 
 
 def test_pickles_are_loaded_where_allowed(publish: Publish) -> None:

@@ -80,18 +80,16 @@ def test_a_message_arrives_whole_and_its_arrays_can_be_written_to(push_pull: Cal
 
 def test_a_full_queue_holds_the_sender_and_loses_nothing(push_pull: Callable) -> None:
     sender, receiver = push_pull(send_queue=2, recv_queue=2)
-    image = np.zeros(1 << 20, np.uint8)  # more than the operating system buffers
+    image = np.zeros(1 << 22, np.uint8)  # more than the operating system buffers
     image.flags.writeable = False
     sent = 0
-    while sent < 50 and sender.can_send(0.2):
-        sender.send(sample(sent, image), 0)
-        sent += 1
-    started = time.monotonic()
     with pytest.raises(PeerTimeout, match="nobody took a message"):
-        sender.send(sample(sent, image), 0.1)
-    assert 0.1 <= time.monotonic() - started < 2
+        while sent < 50:
+            started = time.monotonic()
+            sender.send(sample(sent, image), 0.5)
+            sent += 1
+    assert 0.5 <= time.monotonic() - started < 5
     assert 2 <= sent < 20
-    assert not sender.can_send()
     assert take(receiver, sent) == list(range(sent))
     assert sender.can_send(WAIT_S)
 
@@ -291,26 +289,12 @@ def test_flush_gives_up_in_time(make_socket: MakeSocket, tmp_path: Path) -> None
     subprocess.run([sys.executable, "-c", PUBLISH_AND_EXIT, address, "600", "0.2"], check=True, timeout=WAIT_S)
 
 
-def test_send_to_all_leaves_no_receiver_out(address: str, make_socket: MakeSocket) -> None:
+def test_an_offer_leaves_no_receiver_out(address: str, make_socket: MakeSocket) -> None:
     sender = make_socket("push", address, bind=True)
     receivers = [make_socket("pull", sender.addresses, bind=False) for _ in range(3)]
-    waiting = list(receivers)
-    while waiting:  # until all have connected
-        sender.send(sample(0), WAIT_S)
-        with suppress(PeerTimeout):
-            waiting[0].recv(0.05)
-            waiting.pop(0)
     failure = Message(Kind.ERROR, {"error": "x", "traceback": "y"}, 4)
-    sender.send_to_all(failure, WAIT_S)
-    for receiver in receivers:
-        while (message := receiver.recv(WAIT_S)).kind == Kind.SAMPLE:
-            pass
-        assert message == failure
-
-
-def test_send_to_all_is_held_without_receivers(address: str, make_socket: MakeSocket) -> None:
-    with pytest.raises(PeerTimeout):
-        make_socket("push", address, bind=True).send_to_all(sample(0), 0.05)
+    sender.offer(failure, 0.5)
+    assert [receiver.recv(WAIT_S) for receiver in receivers] == [failure] * 3
 
 
 def test_an_offer_reaches_all_who_connect_while_it_stands(make_socket: MakeSocket, tmp_path: Path) -> None:

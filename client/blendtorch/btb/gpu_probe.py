@@ -8,8 +8,8 @@ import json
 import sys
 
 import gpu
-from blendtorch.btb.gpu_context import ensure_gpu_context
 
+from blendtorch.btb.gpu_context import ensure_gpu_context
 
 mark = sys.argv[sys.argv.index("--") + 1]
 try:

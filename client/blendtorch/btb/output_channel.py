@@ -75,4 +75,3 @@ class BlenderOutputChannel:
         """Closes the channel; what is queued may still leave for `linger_ms`, as long as this process lives."""
         self._session.remove_channel(self)
         self._socket.close(self._linger_s)
-

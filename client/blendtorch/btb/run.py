@@ -8,6 +8,7 @@ The launcher starts one of (see `btt/finder.py`)::
 where EXPRESSION calls `main` with what follows the first `--`.
 """
 
+import io
 import os
 import sys
 import types
@@ -34,7 +35,8 @@ def main(argv: Sequence[str]) -> None:
         argv: `[SCENE.blend] SCRIPT.py -- ARGS`.
     """
     # The log of an instance that is killed shall hold what the script printed.
-    sys.stdout.reconfigure(line_buffering=True)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
     handle_signals()
     scene, script, script_argv = _split(argv)
     try:

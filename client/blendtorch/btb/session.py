@@ -123,9 +123,7 @@ class Session:
         if self._control is not None:
             _try_to_report(self._control.send, message, REPORT_TIMEOUT_S)
 
-    def _exit_on_exception(
-        self, kind: type[BaseException], error: BaseException, trace: TracebackType | None
-    ) -> None:
+    def _exit_on_exception(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         # Blender also calls this for an exception in an operator or handler, with the script still on the stack: the
         # script sees that one itself, and may handle it.
         if sys._getframe().f_back is not None:

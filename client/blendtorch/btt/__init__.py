@@ -24,10 +24,10 @@ from .montage import montage
 
 __all__ = [
     "AddressError",
+    "BlendTorchError",
     "Blender",
     "BlenderLauncher",
     "BlenderNotFoundError",
-    "BlendTorchError",
     "ConfigError",
     "DuplexChannel",
     "InstanceError",

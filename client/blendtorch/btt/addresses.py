@@ -76,7 +76,7 @@ def primary_ip() -> str:
 
 def _tcp_ports(host: str, count: int, start_port: int | None) -> list[int]:
     wanted = [0] * count if start_port is None else list(range(start_port, start_port + count))
-    if start_port is not None and not (0 < start_port and wanted[-1] < 65536):
+    if start_port is not None and not (start_port > 0 and wanted[-1] < 65536):
         raise ConfigError(f"start_port is {start_port}, expected 1 .. {65536 - count} for {count} sockets.")
     probes: list[socket.socket] = []
     try:

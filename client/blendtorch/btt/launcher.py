@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -92,7 +93,9 @@ class BlenderLauncher:
         if script is None:
             raise ConfigError("script is missing: the Python file that each Blender runs.")
         if isinstance(named_sockets, str) or len(set(named_sockets)) != len(named_sockets):
-            raise ConfigError(f"named_sockets is {named_sockets!r}, expected a list of different names such as ['DATA'].")
+            raise ConfigError(
+                f"named_sockets is {named_sockets!r}, expected a list of different names such as ['DATA']."
+            )
         if instance_args is not None and len(instance_args) != num_instances:
             raise ConfigError(
                 f"instance_args has {len(instance_args)} lists, expected one for each of the {num_instances} instances."
@@ -107,7 +110,15 @@ class BlenderLauncher:
         self.seed = secrets.randbelow(2**31) if seed is None else seed
         self._background = background
         self._instance_args = [list(args) for args in instance_args or [[]] * num_instances]
-        self._address_options = {"proto": proto, "bind_addr": bind_addr, "start_port": start_port}
+        self._bind_addr = bind_addr
+        self._choose_addresses = partial(
+            choose_addresses,
+            self._named_sockets,
+            num_instances,
+            proto=proto,
+            bind_addr=bind_addr,
+            start_port=start_port,
+        )
         self._blend_path = blend_path
         self._start_timeout_s = start_timeout_s
         self._log_dir = None if log_dir is None else Path(log_dir)
@@ -201,10 +212,8 @@ class BlenderLauncher:
         command = [sys.executable, "-I", guardian.__file__, str(self._folder)]
         self._guardian = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, bufsize=1, start_new_session=True)
         assert self._guardian.stdin
-        addresses = choose_addresses(
-            self._named_sockets, self._num_instances, folder=self._folder, **self._address_options
-        )
-        host = self._address_options["bind_addr"]
+        addresses = self._choose_addresses(folder=self._folder)
+        host = self._bind_addr
         if not is_loopback(host) and any(a.startswith("tcp") for of_name in addresses.values() for a in of_name):
             log.warning("binding %s: anyone who can reach this machine can read the stream, it is not encrypted.", host)
         control_address = choose_addresses(

@@ -25,9 +25,7 @@ class Monitor:
         addresses: What the instances bind, by socket name and id.
     """
 
-    def __init__(
-        self, instances: Sequence[Instance], control: MessageSocket, addresses: dict[str, list[str]]
-    ) -> None:
+    def __init__(self, instances: Sequence[Instance], control: MessageSocket, addresses: dict[str, list[str]]) -> None:
         self._instances = list(instances)
         self._control = control
         self._addresses = addresses

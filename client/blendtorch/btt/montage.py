@@ -9,13 +9,15 @@ from PIL import Image, ImageDraw
 
 from ..errors import ConfigError
 
+Arrays = np.ndarray | torch.Tensor | Sequence[np.ndarray] | Sequence[torch.Tensor]
+
 _BOX_COLOR = (255, 220, 0)
 _GAP_COLOR = (32, 32, 32)
 
 
 def montage(
-    images: np.ndarray | torch.Tensor,
-    boxes: Sequence[np.ndarray | torch.Tensor] | np.ndarray | torch.Tensor | None = None,
+    images: Arrays,
+    boxes: Arrays | None = None,
     *,
     columns: int | None = None,
     gap: int = 2,
@@ -31,9 +33,11 @@ def montage(
     Raises:
         ConfigError: An array has another shape or dtype.
     """
-    pictures = np.asarray(images)
+    pictures = np.stack([np.asarray(image) for image in images]) if len(images) else np.empty(0, np.uint8)
     if pictures.ndim != 4 or pictures.shape[3] not in (3, 4) or pictures.dtype != np.uint8 or not len(pictures):
-        raise ConfigError(f"images is {pictures.dtype} of shape {pictures.shape}, expected N x H x W x 3 or 4 of uint8.")
+        raise ConfigError(
+            f"images is {pictures.dtype} of shape {pictures.shape}, expected N x H x W x 3 or 4 of uint8."
+        )
     if boxes is not None and len(boxes) != len(pictures):
         raise ConfigError(f"there are boxes for {len(boxes)} images, expected them for all {len(pictures)}.")
     count, height, width = pictures.shape[:3]
@@ -54,6 +58,6 @@ def _draw_boxes(tile: Image.Image, boxes: np.ndarray) -> None:
     draw = ImageDraw.Draw(tile)
     for x0, y0, x1, y1 in boxes.astype(float):
         if x1 > x0 and y1 > y0:
-            # Pillow colours the pixels named; a box's right and lower edges lie at the outer corner of its last pixel.
-            draw.rectangle((round(x0), round(y0), max(round(x0), round(x1) - 1), max(round(y0), round(y1) - 1)),
-                           outline=_BOX_COLOR)
+            # Pillow names the pixels to colour, a box the outer corners of its first and last pixel.
+            left, top = round(x0), round(y0)
+            draw.rectangle((left, top, max(left, round(x1) - 1), max(top, round(y1) - 1)), outline=_BOX_COLOR)

@@ -112,7 +112,8 @@ def _stream(launcher: BlenderLauncher, args: argparse.Namespace, console: Consol
         task = progress.add_task("", total=args.images)
         started = time.perf_counter()
         for batch in loader:
-            images += [{"image": image, "boxes": boxes} for image, boxes in zip(batch["image"], batch["boxes"])]
+            pairs = zip(batch["image"], batch["boxes"], strict=True)
+            images += [{"image": image, "boxes": boxes} for image, boxes in pairs]
             progress.update(task, completed=len(images))
         times.wall_s = time.perf_counter() - started
     return times, images[:: max(1, len(images) // _MONTAGE_IMAGES)][:_MONTAGE_IMAGES]

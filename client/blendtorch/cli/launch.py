@@ -12,7 +12,7 @@ from ..btt import BlenderLauncher
 from ..errors import ConfigError, MissingFileError
 
 # What a configuration file may set: the launcher's own arguments.
-CONFIG_KEYS = [name for name in inspect.signature(BlenderLauncher).parameters]
+CONFIG_KEYS = list(inspect.signature(BlenderLauncher).parameters)
 
 
 def add_parser(subparsers: Any) -> None:

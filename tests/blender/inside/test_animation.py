@@ -2,6 +2,7 @@
 
 import bpy
 import pytest
+
 from blendtorch import btb
 from blendtorch.errors import ConfigError
 

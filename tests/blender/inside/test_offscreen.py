@@ -3,6 +3,7 @@
 import bpy
 import numpy as np
 import pytest
+
 from blendtorch import btb
 from blendtorch.errors import ConfigError, SceneError
 

@@ -3,6 +3,7 @@
 from itertools import islice
 
 import numpy as np
+
 from blendtorch import btb
 
 

@@ -4,8 +4,9 @@ import socket
 import time
 
 import pytest
-from blendtorch import btt
 from torch.utils.data import DataLoader
+
+from blendtorch import btt
 
 
 def launch(script, blender, **options):
@@ -56,7 +57,9 @@ def test_script_that_raises_at_frame_7(script, blender, num_workers):
         dataset = btt.RemoteIterableDataset(launcher.launch_info.addresses["DATA"], max_items=100)
         frames = []
         started = time.monotonic()
-        with pytest.raises(btt.ScriptError, match=r"(?s)ZeroDivisionError: a mistake at frame 7.*raises_at_frame_7\.py"):
+        with pytest.raises(
+            btt.ScriptError, match=r"(?s)ZeroDivisionError: a mistake at frame 7.*raises_at_frame_7\.py"
+        ):
             for item in DataLoader(dataset, batch_size=None, num_workers=num_workers):
                 frames.append(int(item["frameid"]))
         assert time.monotonic() - started < 15
@@ -88,9 +91,7 @@ def test_instance_that_dies(script, blender):
 
 
 def test_instance_that_hangs_before_hello(script, blender):
-    with pytest.raises(
-        btt.InstanceStartTimeout, match=r"(?s)within 3 s, but still runs.*in wait_for_a_friend"
-    ):
+    with pytest.raises(btt.InstanceStartTimeout, match=r"(?s)within 3 s, but still runs.*in wait_for_a_friend"):
         launch(script("hangs_before_hello"), blender, start_timeout_s=3).__enter__()
 
 
@@ -121,7 +122,9 @@ def test_silence_is_explained_by_the_instance_that_died(script, blender):
 def test_no_blender(monkeypatch, script, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("BLENDTORCH_BLENDER", str(tmp_path / "blender"))
-    with pytest.raises(btt.BlenderNotFoundError, match=r"(?s)named by BLENDTORCH_BLENDER\): there is no exec.*pip install"):
+    with pytest.raises(
+        btt.BlenderNotFoundError, match=r"(?s)named by BLENDTORCH_BLENDER\): there is no exec.*pip install"
+    ):
         btt.BlenderLauncher(script=script("stream")).__enter__()
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from blendtorch import btt
 
 TRAINER = """
@@ -33,8 +34,15 @@ def family(pids: list[int]) -> list[psutil.Process]:
 
 
 def wait_until_gone(processes: list[psutil.Process], timeout_s: float) -> None:
-    _, alive = psutil.wait_procs(processes, timeout=timeout_s)
-    assert not alive
+    """Waits for their end; one that only waits for its parent to read its exit status has ended."""
+
+    def alive() -> list[psutil.Process]:
+        return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+    deadline = time.monotonic() + timeout_s
+    while alive() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not alive()
 
 
 @pytest.fixture
@@ -62,7 +70,9 @@ def test_trainer_is_ended_by_a_signal(trainer, number, num_workers):
 
 def test_close_lets_scripts_end_and_kills_what_they_started(script, blender, tmp_path):
     ended = tmp_path / "ended"
-    with btt.BlenderLauncher(script=script("spawns_child"), blend_path=blender, instance_args=[[str(ended)]]) as launcher:
+    with btt.BlenderLauncher(
+        script=script("spawns_child"), blend_path=blender, instance_args=[[str(ended)]]
+    ) as launcher:
         processes = family(launcher.launch_info.pids)
         next(iter(btt.RemoteIterableDataset(launcher.launch_info.addresses["DATA"])))
     wait_until_gone(processes, 0.1)

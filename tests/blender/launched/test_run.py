@@ -30,7 +30,7 @@ def test_arguments_reach_the_script(run, tmp_path):
         args, remainder = btb.parse_blendtorch_args()
         print("got", __name__, __file__ == sys.argv[0], args.btid, args.btseed, args.btsockets, remainder)
         """,
-        *"-btid 2 --own x -btseed 40 -btsockets DATA=tcp://127.0.0.1:1 CTRL=ipc:///tmp/c".split(),
+        *["-btid", "2", "--own", "x", "-btseed", "40", "-btsockets", "DATA=tcp://127.0.0.1:1", "CTRL=ipc:///tmp/c"],
     )
     assert code == 0
     sockets = {"DATA": "tcp://127.0.0.1:1", "CTRL": "ipc:///tmp/c"}

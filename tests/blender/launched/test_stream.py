@@ -5,9 +5,9 @@ from collections import defaultdict
 import numpy as np
 import pytest
 import torch
-from blendtorch import btt
 from torch.utils.data import DataLoader
 
+from blendtorch import btt
 from tests.blenders import REPO
 
 FALLING_CUBES = REPO / "examples" / "datagen" / "falling_cubes.blend.py"
@@ -41,16 +41,17 @@ def test_one_instance_streams_in_order(script, blender, proto):
 def test_two_instances_into_a_data_loader(script, blender, num_workers):
     with btt.BlenderLauncher(script=script("stream"), blend_path=blender, num_instances=2) as launcher:
         dataset = btt.RemoteIterableDataset(
-            launcher.launch_info.addresses["DATA"], max_items=36, item_transform=lambda item: {**item, "seen": True}
+            launcher.launch_info.addresses["DATA"], item_transform=lambda item: {**item, "seen": True}
         )
-        batches = list(DataLoader(dataset, batch_size=6, num_workers=num_workers))
-    assert len(batches) == 6
-    for batch in batches:
-        assert batch["image"].shape == (6, 48, 64, 3)
-        assert batch["image"].dtype == torch.uint8
-        assert batch["seen"].all()
-    btids = torch.cat([batch["btid"] for batch in batches])
-    assert set(btids.tolist()) == {0, 1}
+        received = set()
+        # One of them may draw first pictures, compiling shaders, while the other streams.
+        for batch in DataLoader(dataset, batch_size=6, num_workers=num_workers):
+            assert batch["image"].shape == (6, 48, 64, 3)
+            assert batch["image"].dtype == torch.uint8
+            assert batch["seen"].all()
+            received |= set(batch["btid"].tolist())
+            if received == {0, 1}:
+                break
 
 
 def test_scene_is_opened(script, blender, tmp_path):
@@ -79,7 +80,8 @@ def test_the_number_of_instances_does_not_change_the_samples(blender):
         ) as launcher:
             dataset = btt.RemoteIterableDataset(launcher.launch_info.addresses["DATA"], max_items=max_items)
             return {
-                (item["episode"], item["frameid"]): item["image"].tobytes() + item["boxes"].tobytes() for item in dataset
+                (item["episode"], item["frameid"]): item["image"].tobytes() + item["boxes"].tobytes()
+                for item in dataset
             }
 
     alone = samples(1, 65)  # episode 0, and the first frames of episode 1

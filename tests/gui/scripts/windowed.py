@@ -1,6 +1,7 @@
 """Plays in the window: publishes pictures, the order of signals, and how often the window's own timers ran."""
 
 import bpy
+
 from blendtorch import btb
 
 btargs, remainder = btb.parse_blendtorch_args()

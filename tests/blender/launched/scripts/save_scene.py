@@ -1,6 +1,7 @@
 """Saves a scene with a red background in Solid shading, seen through its camera, to the file given."""
 
 import bpy
+
 from blendtorch import btb
 
 _, (path,) = btb.parse_blendtorch_args()

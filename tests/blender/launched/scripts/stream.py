@@ -4,6 +4,7 @@ import sys
 
 import bpy
 import numpy as np
+
 from blendtorch import btb
 
 btargs, remainder = btb.parse_blendtorch_args()
