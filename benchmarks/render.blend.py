@@ -10,7 +10,7 @@ btargs, _ = btb.parse_blendtorch_args()
 commands = btb.DuplexChannel(btargs.btsockets["CTRL"], btargs.btid)
 channel = btb.BlenderOutputChannel(btargs.btsockets["DATA"], btargs.btid)
 cube = bpy.data.objects["Cube"]
-renderer = btb.OffScreenRenderer(btb.Camera(shape=SHAPE), mode="rgba")
+renderer = btb.OffScreenRenderer(btb.Camera(shape=SHAPE), mode="rgba", samples=1)
 scene = bpy.context.scene
 frame = 0
 

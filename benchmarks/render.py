@@ -1,6 +1,6 @@
 """How much of what Blender can draw arrives in the trainer?
 
-The same frames (Blender's default cube, Solid, 640 x 480 RGBA, Blender's own anti-aliasing) are drawn and read back in a
+The same frames (Blender's default cube, Solid, 640 x 480 RGBA, no anti-aliasing) are drawn and read back in a
 bare loop inside Blender, and streamed into batches of 8 of a DataLoader, from 1, 2 and 4 instances. Every round measures
 all of them, one after the other.
 """
@@ -28,7 +28,7 @@ REMARKS = {
 
 def main() -> None:
     args = parser(__doc__.splitlines()[0]).parse_args()
-    frames, rounds = (16, 3) if args.quick else (64, 7)
+    frames, rounds = (16, 3) if args.quick else (48, 7)
     with btt.BlenderLauncher(
         script=Path(__file__).parent / "render.blend.py",
         num_instances=4,

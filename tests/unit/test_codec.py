@@ -252,3 +252,11 @@ def test_the_longest_integer_passes_and_a_longer_one_does_not(sign: int) -> None
     assert round_trip(longest) == longest
     with pytest.raises(EncodeError, match="hexadecimal digits"):
         encode(Message(Kind.SAMPLE, longest + sign))
+
+
+def test_tagged_dicts_are_limited() -> None:
+    """Their keys can be made to collide, which takes time in their number squared."""
+    most = dict.fromkeys(range(codec.MAX_DICT_ITEMS), 0)
+    assert decode(encode(Message("sample", most))).body == most
+    with pytest.raises(EncodeError, match="keys other than texts"):
+        encode(Message("sample", most | {-1: 0}))

@@ -50,10 +50,14 @@ def serve(address: str, messages: Iterable[Frames], ready: threading.Event, done
         socket.bind(address)
         ready.set()
         for frames in messages:
-            while not socket.poll(20, zmq.POLLOUT):
-                if done.is_set():
-                    return socket.close(linger=0)
-            socket.send_multipart(frames)
+            while not done.is_set():
+                try:
+                    socket.send_multipart(frames, zmq.NOBLOCK)
+                    break
+                except zmq.Again:  # nobody is there, or has room
+                    socket.poll(20, zmq.POLLOUT)
+            if done.is_set():
+                break
         done.wait()
         socket.close(linger=0)
 

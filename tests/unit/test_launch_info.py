@@ -45,3 +45,18 @@ def test_garbage_is_not_a_launch_info(tmp_path: Path, content: bytes) -> None:
     file.write_bytes(content)
     with pytest.raises(ConfigError, match=r"info\.json is not a launch info"):
         LaunchInfo.load_json(file)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"addresses": {"DATA": "tcp://127.0.0.1:1"}}',
+        '{"addresses": {}, "pids": ["1"]}',
+        '{"addresses": {}, "other": 1}',
+    ],
+)
+def test_of_another_form(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "info.json"
+    file.write_text(content)
+    with pytest.raises(ConfigError, match="not a launch info"):
+        LaunchInfo.load_json(file)

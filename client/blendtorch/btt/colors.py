@@ -1,6 +1,6 @@
 """Colour: sRGB, as pictures are shown and stored, and linear, as light adds up. For numpy arrays and torch tensors."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -25,8 +25,7 @@ def srgb_to_linear(image: Image) -> Image:
         TypeError: `image` is of another dtype.
     """
     x = _as_float(image)
-    where = torch.where if isinstance(x, torch.Tensor) else np.where
-    return where(x <= _SRGB_KNEE, x / 12.92, ((x.clip(min=0) + 0.055) / 1.055) ** 2.4)
+    return _where(x <= _SRGB_KNEE, x / 12.92, ((x.clip(min=0) + 0.055) / 1.055) ** 2.4)
 
 
 def linear_to_srgb(image: Image) -> Image:
@@ -42,8 +41,13 @@ def linear_to_srgb(image: Image) -> Image:
         TypeError: `image` is of another dtype.
     """
     x = _as_float(image)
-    where = torch.where if isinstance(x, torch.Tensor) else np.where
-    return where(x <= _LINEAR_KNEE, x * 12.92, 1.055 * x.clip(min=0) ** (1 / 2.4) - 0.055)
+    return _where(x <= _LINEAR_KNEE, x * 12.92, 1.055 * x.clip(min=0) ** (1 / 2.4) - 0.055)
+
+
+def _where(condition: Any, low: Image, high: Image) -> Image:
+    if isinstance(high, torch.Tensor):
+        return torch.where(condition, low, high)
+    return np.where(condition, low, high)
 
 
 def _as_float(image: Image) -> Image:

@@ -1,6 +1,7 @@
 """A live stream of samples as an `IterableDataset`."""
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -74,8 +75,6 @@ class RemoteIterableDataset(IterableDataset[Any]):
             left = self._share()
             while left is None or left > 0:
                 item = self._receive(socket)
-                if item is None:
-                    continue
                 yield item if self._item_transform is None else self._item_transform(item)
                 if left is not None:
                     left -= 1
@@ -90,20 +89,22 @@ class RemoteIterableDataset(IterableDataset[Any]):
         share, rest = divmod(self._max_items, worker.num_workers)
         return share + (worker.id < rest)
 
-    def _receive(self, socket: MessageSocket) -> Item | None:
-        try:
-            message = socket.recv(self._timeout_s)
-            return self._item(message)
-        except (ProtocolVersionError, PickleNotAllowedError):
-            raise
-        except ProtocolError as error:
-            log.warning("refused a message: %s", error)
-            return None
-        except PeerTimeout:
-            raise PeerTimeout(
-                f"no sample came from {', '.join(self._addresses)} for {self._timeout_s:g} s. Has the script in Blender "
-                "published all it had to, is it still rendering (raise timeoutms), or has it ended (see its log)?"
-            ) from None
+    def _receive(self, socket: MessageSocket) -> Item:
+        """Takes the next sample; what is no sample is refused, and does not prolong the wait."""
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                return self._item(socket.recv(max(0.0, deadline - time.monotonic())))
+            except (ProtocolVersionError, PickleNotAllowedError):
+                raise
+            except ProtocolError as error:
+                log.warning("refused a message: %s", error)
+            except PeerTimeout:
+                raise PeerTimeout(
+                    f"no sample came from {', '.join(self._addresses)} for {self._timeout_s:g} s. Has the script in "
+                    "Blender published all it had to, is it still rendering (raise timeoutms), or has it ended (see its "
+                    "log)?"
+                ) from None
 
     def _item(self, message: Message) -> Item:
         if message.kind == Kind.ERROR:

@@ -38,15 +38,24 @@ class LaunchInfo:
             ConfigError: It is not a launch info.
         """
         try:
-            data = json.loads(Path(file).read_text(encoding="utf-8"))
-            return cls(
-                {name: [str(a) for a in found] for name, found in data["addresses"].items()},
-                data.get("commands", []),
-                data.get("pids", []),
-            )
+            info = cls(**json.loads(Path(file).read_text(encoding="utf-8")))
         except FileNotFoundError:
             raise MissingFileError(
                 f"there is no launch info {file}. `blendtorch launch ... --out {file}` writes one; is it running?"
             ) from None
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise ConfigError(f"{file} is not a launch info written by BlendTorch ({error!r}).") from None
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"{file} is not a launch info written by BlendTorch ({error}).") from None
+        shapes = {
+            "addresses": isinstance(info.addresses, dict) and all(map(_are_texts, info.addresses.values())),
+            "commands": isinstance(info.commands, list) and all(map(_are_texts, info.commands)),
+            "pids": isinstance(info.pids, list) and all(type(pid) is int for pid in info.pids),
+        }
+        if wrong := [name for name, good in shapes.items() if not good]:
+            raise ConfigError(
+                f"{file} is not a launch info written by BlendTorch: {', '.join(wrong)} is of another form."
+            )
+        return info
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -87,8 +88,8 @@ class _Times:
         """The summary."""
         table = Table("per image", "milliseconds", "", title=f"{len(self.blender_s) / self.wall_s:.1f} images/s")
         rows = [
-            ("in Blender", self.blender_s, f"physics, drawing and boxes; {instances} instance(s) at a time"),
-            ("transfer", self.transfer_s, "from publishing to the trainer, queues included"),
+            ("in Blender", self.blender_s, f"physics, drawing, boxes; {instances} at a time"),
+            ("transfer", self.transfer_s, "publish to trainer, queues included"),
             ("collate", self.collate_s, "into the tensors of a batch"),
         ]
         for name, seconds, what in rows:
@@ -105,6 +106,8 @@ def _stream(launcher: BlenderLauncher, args: argparse.Namespace, console: Consol
         item_transform=times.note_item,
         timeoutms=120_000,  # EEVEE's first picture compiles shaders, for long without a GPU
     )
+    # Without a GPU Blender draws on all cores, and torch's own threads would wait for them to fill a batch.
+    torch.set_num_threads(1)
     loader = DataLoader(dataset, batch_size=args.batch_size, collate_fn=times.collate)
     images: list[dict[str, Any]] = []
     columns = (TextColumn("streaming"), BarColumn(), MofNCompleteColumn(), TextColumn("images"), TimeElapsedColumn())

@@ -29,6 +29,7 @@ MAX_BUFFERS = 4096
 MAX_DEPTH = 64  # of nested containers
 MAX_NDIM = 32  # what numpy 1 and 2 both take
 MAX_JSON_INT = 1 << 53  # integers up to here are exact in every JSON reader
+MAX_DICT_ITEMS = 4096  # of a tagged dict: its keys can be made to collide, which takes time in their number squared
 MAX_INT_DIGITS = 4096  # hexadecimal; longer integers are refused
 
 _TAG = "$"
@@ -194,6 +195,11 @@ class _Writer:
     def _dict(self, value: dict) -> Any:
         if all(type(key) is str for key in value) and _TAG not in value:
             return {key: self._at(key, item) for key, item in value.items()}
+        if len(value) > MAX_DICT_ITEMS:
+            raise EncodeError(
+                f"{self._path} is a dict of {len(value)} items with keys other than texts, the protocol allows "
+                f"{MAX_DICT_ITEMS}. Send keys and values as two arrays or lists."
+            )
         return {_TAG: "dict", "items": [[self._at("a key", key), self._at(key, item)] for key, item in value.items()]}
 
     def _array(self, value: np.ndarray) -> Any:
@@ -203,6 +209,8 @@ class _Writer:
         data = np.require(value, DTYPES[name], "C")
         if name == "bool" and data.size and data.view(np.uint8).max() > 1:
             data = data.view(np.uint8) != 0  # such as a mask of 0 and 255 seen as bool: numpy lets it be
+        if data is not value and data.flags.owndata:
+            data.flags.writeable = False  # nobody else has this copy, so the socket need not make another
         flat = data.reshape(-1).data.cast("B") if data.size else b""
         return {_TAG: "array", "dtype": name, "shape": list(value.shape), "buffer": self._add(flat)}
 
@@ -348,7 +356,10 @@ class _Reader:
 
     def _dict(self, node: dict) -> dict:
         value = {}
-        for item in self._get(node, "items", list):
+        items = self._get(node, "items", list)
+        if len(items) > MAX_DICT_ITEMS:
+            raise self._error(f"is a tagged dict of {len(items)} items, the protocol allows {MAX_DICT_ITEMS}")
+        for item in items:
             if not isinstance(item, list) or len(item) != 2:
                 raise self._error("is a dict with an item that is not a [key, value] pair")
             key = self._at("a key", item[0])

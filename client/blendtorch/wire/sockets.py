@@ -79,14 +79,23 @@ class MessageSocket:
             PeerTimeout: There was no room within `timeout_s` seconds; None waits for ever.
         """
         frames = encode(message, allow_pickle=self.allow_pickle)
-        if not self.can_send(timeout_s):
-            raise PeerTimeout(
-                f"nobody took a message at {', '.join(self.addresses)} for {timeout_s} s. "
-                "Is the receiver running, connected to this address, and reading?"
-            )
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while self.can_send(_left(deadline)):
+            try:
+                self._send_now(frames)
+                return
+            except zmq.Again:
+                continue  # the receiver that had room has left in between
+        raise PeerTimeout(
+            f"nobody took a message at {', '.join(self.addresses)} for {timeout_s} s. "
+            "Is the receiver running, connected to this address, and reading?"
+        )
+
+    def _send_now(self, frames: Sequence[bytes | memoryview]) -> None:
+        # Only the first frame can find no room; the others follow it.
         for frame in frames[:-1]:
-            self._socket.send(frame, zmq.SNDMORE, copy=not memoryview(frame).readonly)
-        self._socket.send(frames[-1], 0, copy=not memoryview(frames[-1]).readonly)
+            self._socket.send(frame, zmq.SNDMORE | zmq.NOBLOCK, copy=not memoryview(frame).readonly)
+        self._socket.send(frames[-1], zmq.NOBLOCK, copy=not memoryview(frames[-1]).readonly)
 
     def offer(self, message: Message, duration_s: float) -> None:
         """Sends a message again and again for `duration_s` seconds, so that all receivers get it, late ones too.
@@ -94,8 +103,11 @@ class MessageSocket:
         For failures: "push" deals its messages out, and a receiver that is left out would wait in vain.
         """
         deadline = time.monotonic() + duration_s
-        while self.can_send(max(0.0, deadline - time.monotonic())) and time.monotonic() < deadline:
-            self.send(message)
+        try:
+            while time.monotonic() < deadline:
+                self.send(message, _left(deadline))
+        except PeerTimeout:
+            return  # all who are there have their queues full of it
 
     def can_send(self, timeout_s: float | None = 0) -> bool:
         """Whether there is room for a message, or comes to be within `timeout_s` seconds."""
@@ -138,6 +150,10 @@ def flush(timeout_s: float) -> None:
     thread = threading.Thread(target=zmq.Context.instance().destroy, kwargs={"linger": None}, daemon=True)
     thread.start()
     thread.join(timeout_s)
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
 
 
 def _milliseconds(seconds: float | None) -> int | None:
