@@ -148,6 +148,8 @@ class AnimationController:
                 next(frames)
             except StopIteration:
                 return None
+            except SystemExit:
+                raise  # which ends Blender with that status
             except BaseException as error:  # Blender prints exceptions of timers and goes on
                 if session is None:
                     traceback.print_exception(error, file=sys.stderr)

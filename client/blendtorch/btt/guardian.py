@@ -47,6 +47,7 @@ def main() -> None:
     threading.Thread(target=read, daemon=True).start()
     while not ended.wait(_CHECK_EVERY_S) and os.getppid() == parent:
         pass
+    ended.wait(1.0)  # what the launcher wrote last is still to be read
     for pid in pids:
         kill_tree(pid)
     shutil.rmtree(folder, ignore_errors=True)

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -202,8 +203,9 @@ class BlenderLauncher:
             self._folder = None
         if self._guardian:
             assert self._guardian.stdin
-            self._guardian.stdin.write("done\n")
-            self._guardian.stdin.close()
+            with suppress(OSError):  # somebody has killed it: there is nothing left for it to do
+                self._guardian.stdin.write("done\n")
+                self._guardian.stdin.close()
             self._guardian.wait()
             self._guardian = None
 

@@ -4,20 +4,21 @@ import logging
 import threading
 from collections.abc import Sequence
 
-from ..errors import BlendTorchError, InstanceError, PeerTimeout, ProtocolError, ScriptError
+from ..errors import AddressError, InstanceError, PeerTimeout, ProtocolError, ScriptError
 from ..wire import Kind, Message
-from ..wire.sockets import MessageSocket, offer
+from ..wire.sockets import MessageSocket
 from .instance import Instance
 
 log = logging.getLogger(__name__)
 
 _POLL_S = 0.05
-# How long a failure is offered to clients at the addresses of a dead instance.
-_STAND_IN_S = 30.0
 
 
 class Monitor:
     """A thread that listens to instances and looks whether they live.
+
+    Attributes:
+        failure: The first failure of an instance, if there was one.
 
     Args:
         instances: The instances.
@@ -30,8 +31,10 @@ class Monitor:
         self._control = control
         self._addresses = addresses
         self._greeted: set[int] = set()
-        self._failures: dict[int, InstanceError] = {}
+        self._failed: set[int] = set()
+        self.failure: InstanceError | None = None
         self._ended: set[int] = set()
+        self._stand_ins: list[threading.Thread] = []
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="blendtorch monitor", daemon=True)
         self._thread.start()
@@ -41,15 +44,12 @@ class Monitor:
         """The instances that have not reported yet."""
         return [instance for instance in self._instances if instance.btid not in self._greeted]
 
-    @property
-    def failure(self) -> InstanceError | None:
-        """The first failure of an instance, if there was one."""
-        return next(iter(self._failures.values()), None)
-
     def close(self) -> None:
-        """Ends the watch, after a last look."""
+        """Ends the watch, after a last look, and frees the addresses."""
         self._closing.set()
         self._thread.join()
+        for thread in self._stand_ins:
+            thread.join()
 
     def _watch(self) -> None:
         last_look = False
@@ -71,7 +71,7 @@ class Monitor:
                 return
             except ProtocolError as error:
                 # Only instances know the address; one of another version ends up here.
-                self._failures.setdefault(-1, InstanceError(f"an instance sent what cannot be read: {error}"))
+                self._note(InstanceError(f"an instance sent what cannot be read: {error}"))
             timeout_s = 0
 
     def _take(self, message: Message) -> None:
@@ -82,28 +82,43 @@ class Monitor:
             log.info("instance %d runs: %s", instance.btid, message.body)
             self._greeted.add(instance.btid)
         elif message.kind == Kind.ERROR and isinstance(message.body, dict):
-            what = f"failed: {message.body.get('error')}"
-            self._failures.setdefault(instance.btid, ScriptError(instance.report(what)))
+            self._failed.add(instance.btid)
+            self._note(ScriptError(instance.report(f"failed: {message.body.get('error')}")))
+
+    def _note(self, failure: InstanceError) -> None:
+        log.error("%s", str(failure).splitlines()[0])
+        if self.failure is None:
+            self.failure = failure
 
     def _judge_end(self, instance: Instance) -> None:
-        if instance.btid not in self._failures:
-            if instance.btid not in self._greeted:
-                what = f"{instance.describe_end()} before its script called btb.parse_blendtorch_args()."
-            elif instance.exit_code != 0:
-                what = f"{instance.describe_end()}."
-            else:
-                return
-            self._failures[instance.btid] = InstanceError(instance.report(what))
-        failure = self._failures[instance.btid]
-        log.error("%s", failure)
-        message = Message(Kind.ERROR, {"error": str(failure), "traceback": ""}, instance.btid)
+        if instance.btid in self._failed:  # it has said why itself
+            self._tell_clients(instance, instance.report("failed."))
+            return
+        if instance.btid not in self._greeted:
+            what = f"{instance.describe_end()} before its script called btb.parse_blendtorch_args()."
+        elif instance.exit_code != 0:
+            what = f"{instance.describe_end()}."
+        else:
+            return
+        failure = InstanceError(instance.report(what))
+        self._note(failure)
+        self._tell_clients(instance, str(failure))
+
+    def _tell_clients(self, instance: Instance, text: str) -> None:
+        """Takes a dead instance's place at its addresses, so that clients do not wait in vain."""
+        message = Message(Kind.ERROR, {"error": text, "traceback": ""}, instance.btid)
         for of_name in self._addresses.values():
-            threading.Thread(target=_tell_clients, args=(of_name[instance.btid], message), daemon=True).start()
+            thread = threading.Thread(target=self._offer, args=(of_name[instance.btid], message), daemon=True)
+            self._stand_ins.append(thread)
+            thread.start()
 
-
-def _tell_clients(address: str, message: Message) -> None:
-    """Takes a dead instance's place at its address, to tell its clients."""
-    try:
-        offer(address, message, _STAND_IN_S)
-    except BlendTorchError as error:
-        log.debug("no client at %s was told of the failure: %s", address, error)
+    def _offer(self, address: str, message: Message) -> None:
+        """Binds `address` and tells all who are or come there, until this monitor is closed."""
+        try:
+            socket = MessageSocket("push", address, bind=True)
+        except AddressError as error:
+            log.debug("clients at %s were not told of the failure: %s", address, error)
+            return
+        while not self._closing.is_set():
+            socket.offer(message, _POLL_S)
+        socket.close()
