@@ -1,5 +1,7 @@
 """What can go wrong ends in an exception that names the cause and the remedy, within seconds, and leaves nothing."""
 
+import os
+import signal
 import socket
 import time
 
@@ -70,11 +72,12 @@ def test_script_that_raises_at_frame_7(script, blender, num_workers):
 
 
 def test_script_that_raises_before_it_has_a_channel(script, blender):
-    with launch(script("raises_after_hello"), blender) as launcher:
-        started = time.monotonic()
-        with pytest.raises(btt.ScriptError, match="KeyError: 'no such object'"):
-            all_items(launcher, timeoutms=30_000)
-        assert time.monotonic() - started < 10
+    """The exception comes from the launcher or from the dataset, whoever hears of it first; from the latter in time."""
+    started = time.monotonic()
+    with pytest.raises(btt.ScriptError, match="KeyError: 'no such object'"):
+        with launch(script("raises_after_hello"), blender) as launcher:
+            all_items(launcher, timeoutms=60_000)
+    assert time.monotonic() - started < 40
 
 
 def test_instance_that_exits_at_once(script, blender):
@@ -111,11 +114,11 @@ def test_port_in_use(script, blender):
 
 def test_silence_is_explained_by_the_instance_that_died(script, blender):
     """The dataset runs into its timeout; what leaves the launcher's `with` names the cause."""
-    with pytest.raises(btt.InstanceError, match=r"(?s)SIGKILL.*about to die") as caught:
-        with launch(script("dies_after_hello"), blender) as launcher:
-            all_items(launcher, timeoutms=30_000, max_items=1)
+    with pytest.raises(btt.InstanceError, match="was killed by SIGKILL") as caught:
+        with launch(script("stream"), blender) as launcher:
+            os.kill(launcher.launch_info.pids[0], signal.SIGKILL)
             launcher.launch_info.addresses["DATA"][0] += "x"  # where nobody tells
-            all_items(launcher, timeoutms=1000)
+            all_items(launcher, timeoutms=2000)
     assert isinstance(caught.value.__cause__, btt.PeerTimeout)
 
 
