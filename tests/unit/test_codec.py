@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from blendtorch.errors import EncodeError, PickleNotAllowedError, ProtocolError
-from blendtorch.wire import Kind, Message, codec, decode, encode
-from blendtorch.wire.codec import DTYPES
+from blendtorch.wire import Kind, Message, body, codec, decode, encode
+from blendtorch.wire.body import DTYPES
 
 LAYOUTS = {
     "C": lambda a: a,
@@ -195,10 +195,10 @@ def nested(levels: int) -> list:
 
 
 def test_nesting_up_to_the_limit_passes() -> None:
-    assert round_trip(nested(codec.MAX_DEPTH)) == nested(codec.MAX_DEPTH)
+    assert round_trip(nested(body.MAX_DEPTH)) == nested(body.MAX_DEPTH)
 
 
-@pytest.mark.parametrize("levels", [codec.MAX_DEPTH + 1, 200])
+@pytest.mark.parametrize("levels", [body.MAX_DEPTH + 1, 200])
 def test_deeper_nesting_is_refused(levels: int) -> None:
     with pytest.raises(EncodeError, match="nested deeper"):
         encode(Message(Kind.SAMPLE, nested(levels)))
@@ -248,7 +248,7 @@ def test_too_many_bytes_are_refused_at_both_ends(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_longest_integer_passes_and_a_longer_one_does_not(sign: int) -> None:
-    longest = sign * (16**codec.MAX_INT_DIGITS - 1)
+    longest = sign * (16**body.MAX_INT_DIGITS - 1)
     assert round_trip(longest) == longest
     with pytest.raises(EncodeError, match="hexadecimal digits"):
         encode(Message(Kind.SAMPLE, longest + sign))
@@ -256,7 +256,7 @@ def test_the_longest_integer_passes_and_a_longer_one_does_not(sign: int) -> None
 
 def test_tagged_dicts_are_limited() -> None:
     """Their keys can be made to collide, which takes time in their number squared."""
-    most = dict.fromkeys(range(codec.MAX_DICT_ITEMS), 0)
+    most = dict.fromkeys(range(body.MAX_DICT_ITEMS), 0)
     assert decode(encode(Message("sample", most))).body == most
     with pytest.raises(EncodeError, match="keys other than texts"):
         encode(Message("sample", most | {-1: 0}))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from blendtorch.errors import ProtocolError, ProtocolVersionError
 from blendtorch.wire import PROTOCOL_VERSION, Kind, Message, codec, decode, encode
-from blendtorch.wire.codec import DTYPES
+from blendtorch.wire.body import DTYPES
 
 MESSAGES_PER_SEED = 1500
 SEEDS = range(8)

@@ -9,7 +9,7 @@ from exact import assert_exact
 from golden.make import FOLDER, VECTORS
 
 from blendtorch.wire import PROTOCOL_VERSION, PickleNotAllowedError, decode, encode
-from blendtorch.wire.codec import DTYPES
+from blendtorch.wire.body import DTYPES
 
 PROTOCOL_PAGE = Path(__file__).parents[2] / "docs" / "protocol.md"
 
