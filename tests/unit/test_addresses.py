@@ -11,8 +11,11 @@ from blendtorch.errors import AddressError, ConfigError
 
 
 def choose(folder: Path, names: tuple[str, ...] = ("DATA", "CTRL"), count: int = 2, **options: Any) -> dict:
-    defaults: dict[str, Any] = {"proto": None, "bind_addr": "127.0.0.1", "start_port": None}
-    return choose_addresses(names, count, folder=folder, **{**defaults, **options})
+    """The addresses; the ports stay reserved for as short as it takes to choose them."""
+    defaults: dict[str, Any] = {"proto": "tcp", "bind_addr": "127.0.0.1", "start_port": None}
+    addresses, reservation = choose_addresses(names, count, folder=folder, **{**defaults, **options})
+    reservation.close()
+    return addresses
 
 
 def free_ports(count: int) -> int:
@@ -32,8 +35,8 @@ def free_ports(count: int) -> int:
     raise AssertionError("no free ports")
 
 
-def test_ipc_is_chosen_on_this_machine(tmp_path: Path) -> None:
-    assert choose(tmp_path) == {
+def test_ipc_lies_in_the_folder(tmp_path: Path) -> None:
+    assert choose(tmp_path, proto="ipc") == {
         "DATA": [f"ipc://{tmp_path}/DATA-0", f"ipc://{tmp_path}/DATA-1"],
         "CTRL": [f"ipc://{tmp_path}/CTRL-0", f"ipc://{tmp_path}/CTRL-1"],
     }
@@ -42,21 +45,20 @@ def test_ipc_is_chosen_on_this_machine(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "host"),
     [
-        ({"proto": "tcp"}, "127.0.0.1"),
+        ({}, "127.0.0.1"),
         ({"bind_addr": "0.0.0.0"}, "0.0.0.0"),
         ({"bind_addr": "*"}, "0.0.0.0"),
-        ({"bind_addr": "primaryip", "proto": "tcp"}, primary_ip()),
+        ({"bind_addr": "primaryip"}, primary_ip()),
     ],
 )
-def test_tcp_is_chosen_where_something_asks_for_it(tmp_path: Path, options: dict[str, str], host: str) -> None:
+def test_each_socket_has_a_port_of_its_own(tmp_path: Path, options: dict[str, str], host: str) -> None:
     chosen = [address for of_name in choose(tmp_path, **options).values() for address in of_name]
     assert {address.rpartition(":")[0] for address in chosen} == {f"tcp://{host}"}
     assert len({address.rpartition(":")[2] for address in chosen}) == 4
 
 
-def test_a_folder_too_deep_for_ipc_means_tcp(tmp_path: Path) -> None:
+def test_a_folder_too_deep_for_ipc(tmp_path: Path) -> None:
     deep = tmp_path / ("x" * 120)
-    assert choose(deep)["DATA"][0].startswith("tcp://127.0.0.1:")
     with pytest.raises(ConfigError, match="proto is 'ipc', which cannot serve here"):
         choose(deep, proto="ipc")
 
@@ -67,6 +69,17 @@ def test_start_port_counts_up_name_by_name(tmp_path: Path) -> None:
         "DATA": [f"tcp://127.0.0.1:{first}", f"tcp://127.0.0.1:{first + 1}"],
         "CTRL": [f"tcp://127.0.0.1:{first + 2}", f"tcp://127.0.0.1:{first + 3}"],
     }
+
+
+def test_a_port_is_reserved_until_the_instances_have_ended(tmp_path: Path) -> None:
+    """Blender binds its ports seconds after they were chosen; another launcher must not choose the same."""
+    options: dict[str, Any] = {"proto": "tcp", "bind_addr": "127.0.0.1", "folder": tmp_path}
+    first = free_ports(2)
+    _, reservation = choose_addresses(["DATA"], 2, start_port=first, **options)
+    with pytest.raises(AddressError, match=rf"{first + 1}: .*Another process"):
+        choose_addresses(["DATA"], 2, start_port=first + 1, **options)
+    reservation.close()
+    choose_addresses(["DATA"], 2, start_port=first + 1, **options)[1].close()
 
 
 def test_chosen_ports_can_be_bound(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ import bpy
 from ..errors import ConfigError, MissingFileError, SceneError
 from ..wire import LaunchArguments
 from . import compat
+from .orphan import end_with_launcher
 from .session import Session, handle_signals, open_session
 
 USAGE = "python -m blendtorch.btb [SCENE.blend] SCRIPT.py -- ARGS"
@@ -44,6 +45,8 @@ def main(argv: Sequence[str]) -> None:
     except ConfigError as error:
         print(error, file=sys.stderr, flush=True)
         os._exit(2)
+    if args.parent is not None:
+        end_with_launcher(args.parent)
     session = open_session(args, supervised=True)
     code = _run(session, scene, script, script_argv)
     if code or compat.is_background():

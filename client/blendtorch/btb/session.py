@@ -109,12 +109,12 @@ class Session:
         flush(flush_timeout_s)
 
     def exit(self, code: int) -> None:
-        """Ends the process now; its queues are flushed unless a signal ended it (`code` 128 and more).
+        """Ends the process now; its queues are flushed, unless a signal ended it: then nobody waits for them.
 
         Blender 4.2 crashes and 4.5 hangs when the interpreter of the `bpy` module exits with a handler, timer or class
         still registered, so the interpreter's own end is left out.
         """
-        self.close(flush_timeout_s=0 if code >= 128 else FLUSH_TIMEOUT_S)
+        self.close(flush_timeout_s=0 if _ended_by_signal else FLUSH_TIMEOUT_S)
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -165,5 +165,10 @@ def handle_signals() -> None:
         faulthandler.register(signal.SIGUSR1, all_threads=True)
 
 
+_ended_by_signal = False
+
+
 def _exit_by_signal(number: int, frame: FrameType | None) -> None:
+    global _ended_by_signal
+    _ended_by_signal = True
     raise SystemExit(128 + number)

@@ -4,7 +4,9 @@ import errno
 import ipaddress
 import os
 import socket
+import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 
 from ..errors import AddressError, ConfigError
@@ -16,39 +18,41 @@ def choose_addresses(
     named_sockets: Sequence[str],
     num_instances: int,
     *,
-    proto: str | None,
+    proto: str,
     bind_addr: str,
     start_port: int | None,
     folder: Path,
-) -> dict[str, list[str]]:
+) -> tuple[dict[str, list[str]], ExitStack]:
     """Chooses an address for each named socket of each instance.
 
     Args:
         named_sockets: The names.
         num_instances: The number of instances.
-        proto: "ipc", "tcp", or None for ipc where it can serve and nothing asks for tcp.
-        bind_addr: IP address to bind with tcp; "primaryip" for the one that other machines reach this one by.
+        proto: "tcp" or "ipc".
+        bind_addr: IPv4 address to bind with tcp; "primaryip" for the one that other machines reach this one by.
         start_port: First of the consecutive tcp ports to use; None for any free ones.
         folder: Where ipc sockets may lie.
 
+    Returns:
+        The addresses by name, in the order of the instances; and what keeps other launchers from the ports, to be closed
+        when the instances have ended.
+
     Raises:
-        ConfigError: The arguments contradict each other.
+        ConfigError: An argument is out of range, or ipc cannot serve here.
         AddressError: A port is in use, or `bind_addr` is not of this machine.
     """
-    host = primary_ip() if bind_addr == "primaryip" else "0.0.0.0" if bind_addr == "*" else bind_addr
-    paths = {name: [folder / f"{name}-{i}" for i in range(num_instances)] for name in named_sockets}
-    fits = all(len(os.fsencode(path)) <= _IPC_PATH_LIMIT for of_name in paths.values() for path in of_name)
-    ipc_serves = hasattr(socket, "AF_UNIX") and os.name == "posix" and fits
-    if proto is None:
-        proto = "ipc" if ipc_serves and is_loopback(host) and start_port is None else "tcp"
     if proto == "ipc":
-        if not ipc_serves:
+        paths = {name: [folder / f"{name}-{i}" for i in range(num_instances)] for name in named_sockets}
+        fits = all(len(os.fsencode(path)) <= _IPC_PATH_LIMIT for of_name in paths.values() for path in of_name)
+        if not (os.name == "posix" and fits):
             raise ConfigError(f"proto is 'ipc', which cannot serve here (folder {folder}). Leave it out, or use 'tcp'.")
-        return {name: [f"ipc://{path}" for path in of_name] for name, of_name in paths.items()}
+        return {name: [f"ipc://{path}" for path in of_name] for name, of_name in paths.items()}, ExitStack()
     if proto != "tcp":
-        raise ConfigError(f"proto is {proto!r}, expected 'tcp', 'ipc', or None to choose.")
-    ports = iter(_tcp_ports(host, len(named_sockets) * num_instances, start_port))
-    return {name: [f"tcp://{host}:{next(ports)}" for _ in range(num_instances)] for name in named_sockets}
+        raise ConfigError(f"proto is {proto!r}, expected 'tcp' or 'ipc'.")
+    host = primary_ip() if bind_addr == "primaryip" else "0.0.0.0" if bind_addr == "*" else bind_addr
+    found, reservation = _tcp_ports(host, len(named_sockets) * num_instances, start_port)
+    ports = iter(found)
+    return {name: [f"tcp://{host}:{next(ports)}" for _ in range(num_instances)] for name in named_sockets}, reservation
 
 
 def client_address(address: str) -> str:
@@ -74,26 +78,50 @@ def primary_ip() -> str:
             return "127.0.0.1"
 
 
-def _tcp_ports(host: str, count: int, start_port: int | None) -> list[int]:
-    wanted = [0] * count if start_port is None else list(range(start_port, start_port + count))
-    if start_port is not None and not (start_port > 0 and wanted[-1] < 65536):
+def _tcp_ports(host: str, count: int, start_port: int | None) -> tuple[list[int], ExitStack]:
+    if start_port is not None and not 0 < start_port <= 65536 - count:
         raise ConfigError(f"start_port is {start_port}, expected 1 .. {65536 - count} for {count} sockets.")
-    probes: list[socket.socket] = []
-    try:
-        # All are held until all are known, so that none is given twice.
+    wanted = [0] * count if start_port is None else range(start_port, start_port + count)
+    # The probes are held until all ports are known, so that none is given twice.
+    with ExitStack() as probes, ExitStack() as reservation:
+        ports = []
         for port in wanted:
-            probe = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-            probes.append(probe)
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((host, port))
-                probe.listen()
+                probe = probes.enter_context(_listen(host, port))
+                ports.append(probe.getsockname()[1])
+                reservation.enter_context(_reserve(ports[-1]))
             except OSError as error:
                 raise _bind_error(host, port, error) from None
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+        return ports, reservation.pop_all()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    probe = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
+        probe.listen()
+    except OSError:
+        probe.close()
+        raise
+    return probe
+
+
+def _reserve(port: int) -> AbstractContextManager:
+    """Keeps a port from other launchers until Blender, seconds later, binds it.
+
+    Raises:
+        OSError: Another launcher has reserved it. (Noticed on Linux only: elsewhere there are no abstract sockets.)
+    """
+    if sys.platform != "linux":
+        return nullcontext()
+    lock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        lock.bind(f"\0blendtorch-tcp-port-{port}")  # has no file, and goes with the process
+    except OSError:
+        lock.close()
+        raise
+    return lock
 
 
 def _bind_error(host: str, port: int, error: OSError) -> AddressError:

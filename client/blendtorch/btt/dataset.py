@@ -25,9 +25,12 @@ class RemoteIterableDataset(IterableDataset[Any]):
 
     Args:
         addresses: What to connect to, usually `launcher.launch_info.addresses["DATA"]`.
-        max_items: How many samples an iteration yields, all workers together; None for an endless stream.
+        max_items: How many samples an iteration yields, all workers together; None for an endless stream. Workers get
+            equal shares. What is on its way to a worker when it has had its share, or the iteration ends, is lost: let
+            Blender publish without end.
         item_transform: Called on each sample, in the worker; what it returns is yielded.
-        queue_size: How many samples per instance and worker may wait before Blender is held.
+        queue_size: How many samples per instance and worker may wait here before Blender is held. At Blender's side wait
+            `send_hwm` more, and the system's socket buffers hold some megabytes.
         timeoutms: How many milliseconds to wait for each sample.
         allow_pickle: Whether pickled fields are loaded. **A pickle can execute code**: only from Blenders you trust.
 
@@ -40,9 +43,9 @@ class RemoteIterableDataset(IterableDataset[Any]):
         addresses: str | Sequence[str],
         max_items: int | None = None,
         item_transform: Callable[[Item], Any] | None = None,
-        queue_size: int = DEFAULT_QUEUE_SIZE,
-        timeoutms: int = 30_000,
         *,
+        queue_size: int = DEFAULT_QUEUE_SIZE,
+        timeoutms: float = 30_000,
         allow_pickle: bool = False,
     ) -> None:
         self._addresses = [addresses] if isinstance(addresses, str) else list(addresses)
@@ -50,6 +53,8 @@ class RemoteIterableDataset(IterableDataset[Any]):
             raise ConfigError("addresses is empty, expected at least one such as 'tcp://127.0.0.1:11000'.")
         if max_items is not None and max_items < 0:
             raise ConfigError(f"max_items is {max_items}, expected 0 or more, or None for an endless stream.")
+        if queue_size < 1 or timeoutms <= 0:
+            raise ConfigError(f"queue_size is {queue_size} and timeoutms {timeoutms}, expected positive numbers.")
         self._max_items = max_items
         self._item_transform = item_transform
         self._queue_size = queue_size

@@ -1,6 +1,5 @@
 """Finds a Blender that can serve: an executable, or a Python interpreter that has the `bpy` module."""
 
-import functools
 import json
 import logging
 import os
@@ -128,8 +127,21 @@ def _look(path: str, origin: str) -> Blender:
     return _probe(os.path.abspath(found), origin)
 
 
-@functools.cache
+_serving: dict[tuple[str, str], Blender] = {}
+
+
 def _probe(path: str, origin: str) -> Blender:
+    """Looks what `path` is. What serves is remembered; what does not may have been mended at the next look."""
+    key = (path, origin)
+    if key not in _serving:
+        found = _ask(path, origin)
+        if found.problem:
+            return found
+        _serving[key] = found
+    return _serving[key]
+
+
+def _ask(path: str, origin: str) -> Blender:
     is_python, problem = _is_python(path)
     if problem:
         return Blender(path, origin, problem=problem)

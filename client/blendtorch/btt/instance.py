@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .guardian import kill_tree
 
+_POLL_S = 0.02
 _TAIL_LINES = 30
 _TAIL_BYTES = 16_384
 # How long a hanging process gets to print where it hangs.
@@ -50,14 +51,20 @@ class Instance:
     @property
     def exit_code(self) -> int | None:
         """Exit status, negative for the signal that killed it; None while it runs."""
-        return self._process.poll()
-
-    def wait(self, timeout_s: float | None = None) -> int | None:
-        """Waits for its end; returns the exit status, or None when it still runs."""
-        try:
-            return self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
+        if self._process.returncode is not None or not hasattr(os, "waitid"):
+            return self._process.poll()
+        # Only looked at: until `kill` takes it, nobody else can get its process id, which is also that of its group.
+        end = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if end is None:
             return None
+        return end.si_status if end.si_code == os.CLD_EXITED else -end.si_status
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Waits for its end; returns the exit status, or None when it still runs."""
+        deadline = time.monotonic() + timeout_s
+        while (code := self.exit_code) is None and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+        return code
 
     def terminate(self) -> None:
         """Asks it to end: its script ends as by `sys.exit`."""
@@ -81,7 +88,7 @@ class Instance:
         if code is None:
             return "is still running"
         if code < 0:
-            return f"was killed by {signal.Signals(-code).name}"
+            return f"was killed by {_signal_name(-code)}"
         return f"ended with exit status {code}"
 
     def report(self, what: str) -> str:
@@ -102,3 +109,10 @@ class Instance:
         except OSError as error:
             return f"(the log cannot be read: {error})"
         return "\n".join(lines[-_TAIL_LINES:]) or "(it printed nothing)"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal has none
+        return f"signal {number}"

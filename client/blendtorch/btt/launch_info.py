@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -23,11 +24,12 @@ class LaunchInfo:
     pids: list[int] = field(default_factory=list)
 
     def save_json(self, file: str | os.PathLike) -> None:
-        """Writes the info to a file that only this user can read (mode 0600)."""
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        """Writes the info, whole or not at all, to a file that only this user can read (mode 0600)."""
+        # mkstemp makes files of mode 0600.
+        descriptor, name = tempfile.mkstemp(dir=Path(file).resolve().parent, prefix=".launch_info-")
         with open(descriptor, "w", encoding="utf-8") as stream:
-            os.chmod(file, 0o600)  # also when the file was there before
             json.dump(asdict(self), stream, indent=2)
+        os.replace(name, file)
 
     @classmethod
     def load_json(cls, file: str | os.PathLike) -> "LaunchInfo":

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -9,7 +10,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -49,7 +51,7 @@ class BlenderLauncher:
         instance_args: More arguments for the script, a list for each instance.
         start_port: First of the tcp ports to use, one for each socket of each instance; None for any free ones.
         bind_addr: Address to bind with tcp; "primaryip" or "0.0.0.0" let other machines connect, **unencrypted**.
-        proto: "tcp", "ipc", or None for ipc on this machine where nothing asks for tcp.
+        proto: "tcp", or "ipc": with the latter ZeroMQ may lose small samples that are queued when a script ends.
         blend_path: The `blender` executable, a Python interpreter that has `bpy`, or a folder that holds one of them;
             None to look for one, see `find_blender`.
         start_timeout_s: How many seconds an instance may take to report; None waits as long as it lives.
@@ -83,7 +85,7 @@ class BlenderLauncher:
         instance_args: Sequence[Sequence[str]] | None = None,
         start_port: int | None = None,
         bind_addr: str = "127.0.0.1",
-        proto: str | None = None,
+        proto: str = "tcp",
         blend_path: str | os.PathLike | None = None,
         *,
         start_timeout_s: float | None = DEFAULT_START_TIMEOUT_S,
@@ -97,10 +99,14 @@ class BlenderLauncher:
             raise ConfigError(
                 f"named_sockets is {named_sockets!r}, expected a list of different names such as ['DATA']."
             )
+        if bad := [name for name in named_sockets if not re.fullmatch(r"[\w-]+", name)]:
+            raise ConfigError(f"named_sockets has {bad}, expected names of letters, digits, '_' and '-'.")
         if instance_args is not None and len(instance_args) != num_instances:
             raise ConfigError(
                 f"instance_args has {len(instance_args)} lists, expected one for each of the {num_instances} instances."
             )
+        if bad := [args for args in instance_args or [] if isinstance(args, str)]:
+            raise ConfigError(f"instance_args has {bad}, expected a list for each instance, such as [['--size', '3']].")
         if seed is not None and seed < 0:
             raise ConfigError(f"seed is {seed}, expected 0 or more.")
         # The predecessor's users write scene="" for Blender's default scene.
@@ -110,7 +116,7 @@ class BlenderLauncher:
         self._named_sockets = list(named_sockets)
         self.seed = secrets.randbelow(2**31) if seed is None else seed
         self._background = background
-        self._instance_args = [list(args) for args in instance_args or [[]] * num_instances]
+        self._instance_args = [list(map(str, args)) for args in instance_args or [[]] * num_instances]
         self._bind_addr = bind_addr
         self._choose_addresses = partial(
             choose_addresses,
@@ -127,6 +133,7 @@ class BlenderLauncher:
         self._guardian: subprocess.Popen | None = None
         self._control: MessageSocket | None = None
         self._monitor: Monitor | None = None
+        self._reservation = ExitStack()
         self._instances: list[Instance] = []
         self.launch_info = LaunchInfo({})
         self.log_files: list[Path] = []
@@ -137,7 +144,9 @@ class BlenderLauncher:
         blender = find_blender(self._blend_path, windowed=not self._background)
         log.info("launching %d x Blender %s (%s)", self._num_instances, blender.version_string, blender.path)
         try:
-            self._start(blender)
+            # On a thread, for Ctrl-C reaches the main one only: no process may be started and not be noted.
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(self._start, blender).result()
             self._await_hellos()
         except BaseException:
             self.close()
@@ -195,6 +204,7 @@ class BlenderLauncher:
             instance.wait(max(0.0, deadline - time.monotonic()))
             instance.kill()  # what it has started may still run
         self._instances = []
+        self._reservation.close()
         if self._control:
             self._control.close()
             self._control = None
@@ -214,21 +224,19 @@ class BlenderLauncher:
         command = [sys.executable, "-I", guardian.__file__, str(self._folder)]
         self._guardian = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, bufsize=1, start_new_session=True)
         assert self._guardian.stdin
-        addresses = self._choose_addresses(folder=self._folder)
+        addresses, self._reservation = self._choose_addresses(folder=self._folder)
         host = self._bind_addr
         if not is_loopback(host) and any(a.startswith("tcp") for of_name in addresses.values() for a in of_name):
             log.warning("binding %s: anyone who can reach this machine can read the stream, it is not encrypted.", host)
-        control_address = choose_addresses(
-            ["control"], 1, proto=None, bind_addr="127.0.0.1", start_port=None, folder=self._folder
-        )["control"][0]
-        self._control = MessageSocket("pull", control_address, bind=True, queue_size=1000)
+        self._control = MessageSocket("pull", "tcp://127.0.0.1:*", bind=True, queue_size=1000)
+        control_address = self._control.addresses[0]
         logs = self._folder if self._log_dir is None else self._log_dir
         logs.mkdir(parents=True, exist_ok=True)
         # Unbuffered: the log of an instance that is killed shall hold all that was printed.
         env = {**os.environ, "PYTHONUNBUFFERED": "1"}
         for btid in range(self._num_instances):
             sockets = {name: of_name[btid] for name, of_name in addresses.items()}
-            args = LaunchArguments(btid, self._num_instances, self.seed, sockets, control_address)
+            args = LaunchArguments(btid, self._num_instances, self.seed, sockets, control_address, parent=os.getpid())
             command = blender.command(self._scene, self._script, background=self._background)
             command += [*args.to_argv(), *self._instance_args[btid]]
             instance = Instance(btid, command, logs / f"instance-{btid}.log", env)

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 from ..errors import AddressError, InstanceError, PeerTimeout, ProtocolError, ScriptError
 from ..wire import Kind, Message
-from ..wire.sockets import MessageSocket
+from ..wire.sockets import MessageSocket, offer
 from .instance import Instance
 
 log = logging.getLogger(__name__)
 
 _POLL_S = 0.05
+# For how long clients of a dead instance are told, unless the launcher is closed before.
+_STAND_IN_S = 3600.0
 
 
 class Monitor:
@@ -113,12 +115,8 @@ class Monitor:
             thread.start()
 
     def _offer(self, address: str, message: Message) -> None:
-        """Binds `address` and tells all who are or come there, until this monitor is closed."""
+        """Tells all who are at `address`, or come there, until this monitor is closed."""
         try:
-            socket = MessageSocket("push", address, bind=True)
+            offer(address, message, _STAND_IN_S, self._closing)
         except AddressError as error:
-            log.debug("clients at %s were not told of the failure: %s", address, error)
-            return
-        while not self._closing.is_set():
-            socket.offer(message, _POLL_S)
-        socket.close()
+            log.warning("clients at %s could not be told of the failure: %s", address, error)

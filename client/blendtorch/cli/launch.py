@@ -3,6 +3,8 @@
 import argparse
 import inspect
 import json
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ def add_parser(subparsers: Any) -> None:
         description="Starts Blender instances and keeps them until Ctrl-C. Clients connect with what --out says: "
         "btt.LaunchInfo.load_json(FILE).addresses['DATA'].",
         epilog="CONFIG.json is an object with the arguments of btt.BlenderLauncher: " + ", ".join(CONFIG_KEYS) + ". "
-        "Paths in it are relative to it. Options given here win.",
+        "Its scene and script are relative to it. Options given here win.",
     )
     parser.add_argument("source", type=Path, metavar="CONFIG.json|SCENE.blend|SCRIPT.py", help="what to launch")
     parser.add_argument("--script", type=Path, help="Python script to run inside Blender")
@@ -51,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(
             f"{args.source} names no script. Give one: blendtorch launch {args.source} --script SCRIPT.py"
         )
+    # So that the launch info is removed then, too.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     console = Console()
     launcher = BlenderLauncher(**options)
     with launcher:

@@ -8,7 +8,7 @@ from .sockets import DEFAULT_QUEUE_SIZE, MessageSocket
 
 
 class DuplexChannel:
-    """Messages both ways between one Blender instance and one client.
+    """Messages both ways between one Blender instance and one client: while one is connected, others are not heard.
 
     Args:
         address: What the Blender side binds and the client connects to.
@@ -69,7 +69,8 @@ class DuplexChannel:
             The fields, with `btid` and `btmid` (the message's number) added; None when no message came in time.
 
         Raises:
-            ScriptError: The script inside Blender has failed; the message carries its traceback.
+            ScriptError: The script inside Blender has raised while it had this channel; the message carries its
+                traceback. Of a Blender that has died otherwise `launcher.assert_alive()` tells.
             ProtocolError: What came is not a message of a duplex channel. The next call takes the next one.
         """
         timeout_s = self._timeout_s if timeoutms == -1 else None if timeoutms is None else timeoutms / 1000

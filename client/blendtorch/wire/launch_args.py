@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ..errors import ConfigError
 
-_OPTIONS = ("-btid", "-btcount", "-btseed", "-btepoch", "-btcontrol", "-btsocket")
+_OPTIONS = ("-btid", "-btcount", "-btseed", "-btepoch", "-btcontrol", "-btparent", "-btsocket")
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class LaunchArguments:
         btsockets: The addresses to bind, by socket name, for example `{"DATA": "tcp://127.0.0.1:11000"}`.
         control: Address of the launcher, to report to; None when the script was started by hand.
         epoch: How often this instance was restarted.
+        parent: Process id of the launcher; None when the script was started by hand.
     """
 
     btid: int = 0
@@ -29,6 +30,7 @@ class LaunchArguments:
     btsockets: dict[str, str] = field(default_factory=dict)
     control: str | None = None
     epoch: int = 0
+    parent: int | None = None
 
     @property
     def btseed(self) -> int:
@@ -41,6 +43,8 @@ class LaunchArguments:
         argv += ["-btepoch", str(self.epoch)]
         if self.control is not None:
             argv += ["-btcontrol", self.control]
+        if self.parent is not None:
+            argv += ["-btparent", str(self.parent)]
         for name, address in self.btsockets.items():
             argv += ["-btsocket", f"{name}={address}"]
         return argv
@@ -83,7 +87,8 @@ class LaunchArguments:
         count = _count(values, "-btcount", btid + 1)
         if btid >= count:
             raise _bad(f"-btid is {btid}, expected 0 .. {count - 1} (-btcount is {count})")
-        return cls(btid, count, seed, sockets, values.get("-btcontrol"), epoch), remainder
+        parent = _count(values, "-btparent", 0) or None
+        return cls(btid, count, seed, sockets, values.get("-btcontrol"), epoch, parent), remainder
 
 
 def _bad(what: str) -> ConfigError:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import zmq
 
-from ..errors import AddressError, PeerTimeout
+from ..errors import AddressError, ConfigError, PeerTimeout
 from .codec import MAX_MESSAGE_BYTES, decode, encode
 from .message import Message
 
@@ -17,6 +17,7 @@ Pattern = Literal["push", "pull", "pair"]
 _PATTERNS = {"push": zmq.PUSH, "pull": zmq.PULL, "pair": zmq.PAIR}
 
 DEFAULT_QUEUE_SIZE = 10
+_TURN_S = 0.2  # how soon `offer` looks whether to stop
 
 
 class MessageSocket:
@@ -32,6 +33,7 @@ class MessageSocket:
 
     Raises:
         AddressError: An address is in use, malformed, or not of this machine.
+        ConfigError: `queue_size` is not positive.
     """
 
     def __init__(
@@ -43,6 +45,8 @@ class MessageSocket:
         queue_size: int = DEFAULT_QUEUE_SIZE,
         allow_pickle: bool = False,
     ) -> None:
+        if queue_size < 1:
+            raise ConfigError(f"queue_size is {queue_size}, expected at least 1 (send_hwm likewise).")
         self.allow_pickle = allow_pickle
         self.addresses: list[str] = []
         self._socket: zmq.Socket = zmq.Context.instance().socket(_PATTERNS[pattern])
@@ -81,21 +85,26 @@ class MessageSocket:
         frames = encode(message, allow_pickle=self.allow_pickle)
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while self.can_send(_left(deadline)):
-            try:
-                self._send_now(frames)
+            if self._send_now(frames):
                 return
-            except zmq.Again:
-                continue  # the receiver that had room has left in between
         raise PeerTimeout(
             f"nobody took a message at {', '.join(self.addresses)} for {timeout_s} s. "
             "Is the receiver running, connected to this address, and reading?"
         )
 
-    def _send_now(self, frames: Sequence[bytes | memoryview]) -> None:
-        # Only the first frame can find no room; the others follow it.
-        for frame in frames[:-1]:
-            self._socket.send(frame, zmq.SNDMORE | zmq.NOBLOCK, copy=not memoryview(frame).readonly)
-        self._socket.send(frames[-1], zmq.NOBLOCK, copy=not memoryview(frames[-1]).readonly)
+    def _send_now(self, frames: Sequence[bytes | memoryview]) -> bool:
+        """Sends a message; false when the receiver that had room has left meanwhile, and nothing was sent."""
+        whole = True
+        for i, frame in enumerate(frames):
+            more = zmq.SNDMORE if i + 1 < len(frames) else 0
+            try:
+                self._socket.send(frame, more | zmq.NOBLOCK, copy=not memoryview(frame).readonly)
+            except zmq.Again:
+                whole = False
+                if i == 0:
+                    break
+                # In mid-message ZeroMQ drops what follows up to the message's last frame, so that has to follow, too.
+        return whole
 
     def offer(self, message: Message, duration_s: float) -> None:
         """Sends a message again and again for `duration_s` seconds, so that all receivers get it, late ones too.
@@ -130,15 +139,23 @@ class MessageSocket:
         self._socket.close(linger=_milliseconds(linger_s))
 
 
-def offer(address: str, message: Message, duration_s: float) -> None:
-    """Binds `address`, and gives a message to all who connect: in place of a sender that cannot any more.
+def offer(address: str, message: Message, duration_s: float, stop: threading.Event | None = None) -> None:
+    """Binds `address`, and gives a message to all readers of a stream who connect: in place of one who cannot any more.
+
+    Args:
+        address: The address.
+        message: The message.
+        duration_s: For how many seconds.
+        stop: Ends it early when set.
 
     Raises:
         AddressError: The address is in use.
     """
     socket = MessageSocket("push", address, bind=True)
-    socket.offer(message, duration_s)
-    socket.close()
+    deadline = time.monotonic() + duration_s
+    while (left_s := deadline - time.monotonic()) > 0 and not (stop and stop.is_set()):
+        socket.offer(message, min(_TURN_S, left_s))
+    socket.close(_TURN_S)
 
 
 def flush(timeout_s: float) -> None:

@@ -112,6 +112,30 @@ def test_port_in_use(script, blender):
             launch(script("stream"), blender, start_port=port).__enter__()
 
 
+def test_port_of_another_launcher(script, blender):
+    """Also in the seconds before its Blender has bound it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with launch(script("stream"), blender, start_port=port):
+        with pytest.raises(btt.AddressError, match=rf"127\.0\.0\.1:{port}.*Choose another start_port"):
+            launch(script("stream"), blender, start_port=port).__enter__()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"instance_args": ["ab"]}, r"instance_args has \['ab'\], expected a list for each"),
+        ({"named_sockets": ["a=b"]}, r"named_sockets has \['a=b'\]"),
+        ({"named_sockets": "DATA"}, "named_sockets is 'DATA', expected a list"),
+        ({"seed": -1}, "seed is -1"),
+    ],
+)
+def test_bad_settings(script, options, message):
+    with pytest.raises(btt.ConfigError, match=message):
+        btt.BlenderLauncher(script=script("stream"), **options)
+
+
 def test_silence_is_explained_by_the_instance_that_died(script, blender):
     """The dataset runs into its timeout; what leaves the launcher's `with` names the cause."""
     with pytest.raises(btt.InstanceError, match="was killed by SIGKILL") as caught:

@@ -131,3 +131,13 @@ def test_wheel_carries_the_demo(tmp_path):
     for name in ("cli/falling_cubes.blend.py", "btb/__main__.py", "btb/gpu_probe.py", "btt/guardian.py", "py.typed"):
         assert f"blendtorch/{name}" in names
     assert not [name for name in names if "test" in name]
+    unpacked = tmp_path / "unpacked"
+    zipfile.ZipFile(wheel).extractall(unpacked)
+    told = subprocess.run(
+        [sys.executable, "-c", "import blendtorch.cli.demo as demo; print(demo.find_script())"],
+        env={**os.environ, "PYTHONPATH": str(unpacked)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.strip() == str(unpacked / "blendtorch" / "cli" / "falling_cubes.blend.py")

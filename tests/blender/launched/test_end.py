@@ -68,6 +68,20 @@ def test_trainer_is_ended_by_a_signal(trainer, number, num_workers):
     wait_until_gone(processes, 10)
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("delay_s", [0.0, 0.2])
+def test_trainer_is_ended_while_it_launches(script, blender, leaves_nothing, number, delay_s):
+    """As soon as the first Blender is there, or a little later; `leaves_nothing` sees whether all are gone."""
+    command = [sys.executable, "-c", textwrap.dedent(TRAINER), script("hangs_before_hello"), blender, "unused", "0"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    while not list(leaves_nothing.glob("blendtorch-*/instance-0.log")):
+        assert process.poll() is None
+        time.sleep(0.005)
+    time.sleep(delay_s)
+    process.send_signal(number)
+    process.wait(timeout=30)
+
+
 def test_close_lets_scripts_end_and_kills_what_they_started(script, blender, tmp_path):
     ended = tmp_path / "ended"
     with btt.BlenderLauncher(

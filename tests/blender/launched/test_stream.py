@@ -1,5 +1,6 @@
 """Samples from real Blenders, on every version."""
 
+import time
 from collections import defaultdict
 
 import numpy as np
@@ -63,6 +64,17 @@ def test_scene_is_opened(script, blender, tmp_path):
     np.testing.assert_array_equal(item["image"][0, 0], [255, 0, 0])
 
 
+@pytest.mark.parametrize("size", [10, 10_000, 300_000])
+def test_a_slow_reader_gets_what_is_queued_when_the_script_ends(script, blender, size):
+    args = ["20", str(size)]
+    with btt.BlenderLauncher(script=script("counts"), blend_path=blender, instance_args=[args]) as launcher:
+        seen = []
+        for item in btt.RemoteIterableDataset(launcher.launch_info.addresses["DATA"], max_items=20, queue_size=1):
+            seen.append(item["number"])
+            time.sleep(0.05)  # slower than Blender, which ends meanwhile
+    assert seen == list(range(20))
+
+
 def test_what_is_queued_at_the_end_of_the_script_still_arrives(script, blender):
     with btt.BlenderLauncher(script=script("stream"), blend_path=blender, instance_args=[["2"]]) as launcher:
         items = list(btt.RemoteIterableDataset(launcher.launch_info.addresses["DATA"], max_items=20))
@@ -93,6 +105,15 @@ def test_the_number_of_instances_does_not_change_the_samples(blender):
     assert episodes[0] >= 10
     assert episodes[1] >= 3
     assert [address for address in shared if alone[address] != together[address]] == []
+
+
+def test_duplex_client_learns_of_a_failure(script, blender):
+    with btt.BlenderLauncher(script=script("echo"), blend_path=blender, named_sockets=["CTRL"]) as launcher:
+        channel = btt.DuplexChannel(launcher.launch_info.addresses["CTRL"][0], btid=0)
+        channel.send(no_value=1)
+        with pytest.raises(btt.ScriptError, match=r"(?s)KeyError: 'value'.*echo\.py"):
+            channel.recv(timeoutms=20_000)
+        channel.close()
 
 
 def test_duplex(script, blender):
