@@ -27,7 +27,7 @@ blenders: install
 
 test: test-unit test-inside test-launched ## installs and runs all tests that need no window
 
-test-unit: install
+test-unit: install ## the tests without Blender
 	.venv/bin/python $(PYTEST) tests/unit
 
 # The same tests inside each Blender. One process each, since a process is one Blender.

@@ -28,7 +28,7 @@ def leaves_nothing(tmp_path_factory, monkeypatch) -> Iterator[Path]:
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline and (left := marked_processes(mark)):
         time.sleep(0.1)
-    files = [path.name for path in folder.iterdir() if path.name.startswith("blendtorch-")]
+    files = [path.name for path in folder.iterdir() if path.name.startswith(("blend", "tmp"))]
     shutil.rmtree(folder)
     assert not left, f"processes are left: {left}"
     assert not files, f"files are left: {files}"

@@ -121,13 +121,18 @@ def set_color(obj: bpy.types.Object, color: tuple[float, float, float]) -> None:
     obj.color = material.diffuse_color = (*color, 1)
 
 
-def box_in_image(camera: btb.Camera, obj: bpy.types.Object) -> np.ndarray:
-    """The object's box, XYXY in pixels, clipped to the image; all zero when it is out of sight."""
+def box_in_image(camera: btb.Camera, cube: bpy.types.Object) -> np.ndarray:
+    """The box of what of the cube is in the image, hidden by others or not; XYXY in pixels, zeros for none or a sliver."""
     height, width = camera.shape
-    xy = camera.object_to_pixel(obj)
-    low, high = (np.clip(corner, 0, (width, height)) for corner in (xy.min(axis=0), xy.max(axis=0)))
-    visible = (high > low).all()  # false, too, for the NaN of what is behind the camera
-    return np.concatenate([low, high] if visible else [np.zeros(4)]).astype(np.float32)
+    edges = np.array([edge.vertices for edge in cube.data.edges])
+    start, end = btb.object_coordinates(cube)[edges].transpose(1, 0, 2)
+    # What is in the image of a convex solid reaches as far as what is in the image of its edges.
+    points = start + np.linspace(0, 1, 65)[:, None, None] * (end - start)
+    xy = camera.world_to_pixel(points.reshape(-1, 3))
+    xy = xy[((xy >= 0) & (xy <= (width, height))).all(axis=1)]  # NaN, of what is behind the camera, is not
+    if len(xy) == 0 or np.ptp(xy, axis=0).min() < 3:
+        return np.zeros(4, np.float32)
+    return np.concatenate([xy.min(axis=0), xy.max(axis=0)]).astype(np.float32)
 
 
 main()

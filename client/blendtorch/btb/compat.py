@@ -11,3 +11,8 @@ def blender_version() -> str:
 def is_background() -> bool:
     """Whether Blender runs without a window, so that there is no event loop: timers and modal operators never run."""
     return bpy.app.background
+
+
+def temporary_folder() -> str:
+    """Blender's folder for temporary files of this process, which it removes only at an orderly end."""
+    return bpy.app.tempdir

@@ -3,6 +3,7 @@
 import atexit
 import faulthandler
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -117,6 +118,7 @@ class Session:
         self.close(flush_timeout_s=0 if _ended_by_signal else FLUSH_TIMEOUT_S)
         sys.stdout.flush()
         sys.stderr.flush()
+        shutil.rmtree(compat.temporary_folder(), ignore_errors=True)
         os._exit(code)
 
     def _tell_launcher(self, message: Message) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,9 +98,9 @@ def find_blender(blender: str | os.PathLike | None = None, *, windowed: bool = F
     raise BlenderNotFoundError(
         "no Blender was found that can serve. Tried:\n"
         + "\n".join(tried)
-        + "\nInstall the bpy module (pip install 'blendtorch[blender]'), or name a Blender "
-        f"{'.'.join(map(str, OLDEST_BLENDER))} or newer that has blendtorch by the argument `blender` or the "
-        "environment variable BLENDTORCH_BLENDER. `blendtorch doctor` tells more."
+        + "\nInstall the bpy module (on Python 3.11: pip install 'bpy==4.5.*', on 3.13: 'bpy==5.2.*'), or name a Blender "
+        f"{'.'.join(map(str, OLDEST_BLENDER))} or newer that has blendtorch by the argument `blend_path`, on the command "
+        "line --blender, or the environment variable BLENDTORCH_BLENDER. `blendtorch doctor` tells more."
     )
 
 
@@ -146,7 +147,9 @@ def _ask(path: str, origin: str) -> Blender:
     if problem:
         return Blender(path, origin, problem=problem)
     command = [path, "-c", _PROBE] if is_python else [path, "--background", "--python-expr", _PROBE]
-    output, problem = _run(command)
+    # Blender keeps its temporary files in a folder that it does not remove here.
+    with tempfile.TemporaryDirectory(prefix="blendtorch-") as folder:
+        output, problem = _run(command, {**os.environ, "TMPDIR": folder})
     line = next((line for line in output.splitlines() if line.startswith(_MARK)), None)
     if line is None:
         tail = problem or " | ".join(output.strip().splitlines()[-3:]) or "it printed nothing"
@@ -179,7 +182,7 @@ def _problem(found: dict, is_python: bool) -> str:
         if "cannot open shared object file" in error:
             return f"{error}. A system library is missing: `blendtorch doctor` names the packages to install"
         if "bpy" in error:
-            return f"{error}. Expected the bpy module: pip install 'blendtorch[blender]'"
+            return f"{error}. Expected the bpy module: on Python 3.11 pip install 'bpy==4.5.*', on 3.13 'bpy==5.2.*'"
         remedy = f"{found['python']}: pip install blendtorch" if is_python else "Blender: install the BlendTorch add-on"
         return f"{error}. Expected blendtorch in it; in {remedy}"
     if found["protocol"] != PROTOCOL_VERSION:
@@ -190,11 +193,12 @@ def _problem(found: dict, is_python: bool) -> str:
     return ""
 
 
-def _run(command: Sequence[str]) -> tuple[str, str]:
+def _run(command: Sequence[str], env: dict[str, str] | None = None) -> tuple[str, str]:
     """Runs a command; returns what it printed, and why it could not be run."""
     try:
         done = subprocess.run(
             command,
+            env=env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

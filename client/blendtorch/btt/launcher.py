@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 DEFAULT_START_TIMEOUT_S = 120.0
 _POLL_S = 0.05
+_TELL_AFTER_S = 10.0
 # How long instances get to end by themselves before they are killed.
 _TERMINATE_GRACE_S = 3.0
 
@@ -232,8 +233,9 @@ class BlenderLauncher:
         control_address = self._control.addresses[0]
         logs = self._folder if self._log_dir is None else self._log_dir
         logs.mkdir(parents=True, exist_ok=True)
-        # Unbuffered: the log of an instance that is killed shall hold all that was printed.
-        env = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        # Unbuffered: the log of an instance that is killed shall hold all that was printed. TMPDIR: Blender's own
+        # temporary files shall go with it.
+        env = {**os.environ, "PYTHONUNBUFFERED": "1", "TMPDIR": str(self._folder)}
         for btid in range(self._num_instances):
             sockets = {name: of_name[btid] for name, of_name in addresses.items()}
             args = LaunchArguments(btid, self._num_instances, self.seed, sockets, control_address, parent=os.getpid())
@@ -253,8 +255,16 @@ class BlenderLauncher:
     def _await_hellos(self) -> None:
         assert self._monitor
         started = time.monotonic()
+        told = False
         while waiting := self._monitor.silent:
             self.assert_alive()
+            if not told and time.monotonic() - started > _TELL_AFTER_S:
+                told = True
+                log.warning(
+                    "still waiting for instance %d to load and to call btb.parse_blendtorch_args(); its log is %s",
+                    waiting[0].btid,
+                    waiting[0].log_file,
+                )
             if self._start_timeout_s is not None and time.monotonic() - started > self._start_timeout_s:
                 waiting[0].dump_stacks()
                 raise InstanceStartTimeout(

@@ -134,7 +134,7 @@ def _blender_fix(problem: str) -> str:
         return f"A system library is missing: see the line '{LIBRARIES}'."
     return (
         "Name a Blender that has blendtorch by --blender PATH or BLENDTORCH_BLENDER, or install the bpy module: "
-        "pip install 'blendtorch[blender]'"
+        "on Python 3.11: pip install 'bpy==4.5.*', on 3.13: 'bpy==5.2.*'"
     )
 
 

@@ -47,6 +47,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Launches and waits; returns the exit status."""
+    if not args.out.resolve().parent.is_dir():
+        raise MissingFileError(f"there is no folder {args.out.resolve().parent} for --out {args.out}. Make it first.")
     options = read_source(args.source)
     options |= {key: value for key, value in vars(args).items() if key in CONFIG_KEYS and value is not None}
     if options.get("script") is None:

@@ -65,8 +65,8 @@ class MessageSocket:
 
     def _attach(self, address: str, bind: bool) -> str:
         port = address.rpartition(":")[2]
-        if address.startswith("tcp:") and port.isdigit() and int(port) > 65535:
-            raise zmq.ZMQError(errno.EINVAL)  # ZeroMQ itself takes the port modulo 65536
+        if address.startswith("tcp:") and port != "*" and not (port.isdigit() and int(port) <= 65535):
+            raise zmq.ZMQError(errno.EINVAL)  # ZeroMQ itself takes "70000" and "12x" for other ports
         if not bind:
             self._socket.connect(address)
             return address

@@ -141,7 +141,7 @@ def test_silence_is_explained_by_the_instance_that_died(script, blender):
     with pytest.raises(btt.InstanceError, match="was killed by SIGKILL") as caught:
         with launch(script("stream"), blender) as launcher:
             os.kill(launcher.launch_info.pids[0], signal.SIGKILL)
-            launcher.launch_info.addresses["DATA"][0] += "x"  # where nobody tells
+            launcher.launch_info.addresses["DATA"][0] = "tcp://127.0.0.1:9"  # where nobody tells
             all_items(launcher, timeoutms=2000)
     assert isinstance(caught.value.__cause__, btt.PeerTimeout)
 
