@@ -13,7 +13,7 @@ help: ## shows this
 install: .venv/.installed ## installs blendtorch with Blender's bpy module into .venv
 .venv/.installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || exit 1
-	@echo "installing blendtorch, torch and bpy into .venv (about 1.5 GB, a few minutes the first time)"
+	@echo "installing blendtorch, torch and bpy into .venv (2 GB on disk and more, a few minutes the first time)"
 	"$(PYTHON)" -m venv .venv
 	$(PIP) -c constraints.txt -e '.[blender,dev]'
 	@touch $@

@@ -13,6 +13,13 @@ class ConfigError(BlendTorchError, ValueError):
     """A setting is out of range, unknown, or contradicts another one."""
 
 
+class UnknownSocketError(BlendTorchError, KeyError):
+    """No socket of that name was launched."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError itself would quote it
+
+
 class MissingFileError(BlendTorchError, FileNotFoundError):
     """A scene, script or configuration file is not there."""
 

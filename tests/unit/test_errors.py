@@ -11,6 +11,7 @@ from blendtorch import errors
 BUILTIN = {
     "ConfigError": ValueError,
     "MissingFileError": FileNotFoundError,
+    "UnknownSocketError": KeyError,
     "ProtocolError": ValueError,
     "ProtocolVersionError": ValueError,
     "PickleNotAllowedError": TypeError,

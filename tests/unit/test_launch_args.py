@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blendtorch.errors import ConfigError
+from blendtorch.errors import ConfigError, UnknownSocketError
 from blendtorch.wire import LaunchArguments
 
 text = st.text(st.characters(exclude_characters="="), min_size=1)
@@ -91,3 +91,10 @@ def test_bad_arguments_are_refused_in_words(argv: list[str], seen: str) -> None:
     with pytest.raises(ConfigError) as caught:
         LaunchArguments.parse(argv)
     assert seen in str(caught.value)
+
+
+def test_an_unknown_socket_tells_the_known_ones() -> None:
+    args, _ = LaunchArguments.parse(["-btsocket", "DATA=tcp://127.0.0.1:1"])
+    assert args.btsockets["DATA"] == "tcp://127.0.0.1:1"
+    with pytest.raises(UnknownSocketError, match=r"no socket named 'CTRL', only \['DATA'\]\. Name it in named_sockets"):
+        args.btsockets["CTRL"]

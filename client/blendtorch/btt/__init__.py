@@ -13,6 +13,7 @@ from ..errors import (
     ProtocolError,
     ProtocolVersionError,
     ScriptError,
+    UnknownSocketError,
 )
 from .colors import linear_to_srgb, srgb_to_linear
 from .dataset import RemoteIterableDataset
@@ -40,6 +41,7 @@ __all__ = [
     "ProtocolVersionError",
     "RemoteIterableDataset",
     "ScriptError",
+    "UnknownSocketError",
     "find_blender",
     "linear_to_srgb",
     "montage",

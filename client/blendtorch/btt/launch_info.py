@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..errors import ConfigError, MissingFileError
+from ..wire import NamedSockets
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class LaunchInfo:
         with open(descriptor, "w", encoding="utf-8") as stream:
             json.dump(asdict(self), stream, indent=2)
         os.replace(name, file)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "addresses", NamedSockets(self.addresses))
 
     @classmethod
     def load_json(cls, file: str | os.PathLike) -> "LaunchInfo":

@@ -2,7 +2,7 @@
 
 from ..errors import EncodeError, PickleNotAllowedError, ProtocolError, ProtocolVersionError
 from .codec import decode, encode
-from .launch_args import LaunchArguments
+from .launch_args import LaunchArguments, NamedSockets
 from .message import PROTOCOL_VERSION, Kind, Message
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Kind",
     "LaunchArguments",
     "Message",
+    "NamedSockets",
     "PickleNotAllowedError",
     "ProtocolError",
     "ProtocolVersionError",

@@ -3,10 +3,21 @@
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from ..errors import ConfigError
+from ..errors import ConfigError, UnknownSocketError
 
 _OPTIONS = ("-btid", "-btcount", "-btseed", "-btepoch", "-btcontrol", "-btparent", "-btsocket")
+
+
+class NamedSockets(dict[str, Any]):
+    """What belongs to each named socket; asking for a name that is not there tells which are."""
+
+    def __missing__(self, name: str) -> Any:
+        raise UnknownSocketError(
+            f"there is no socket named {name!r}, only {sorted(self)}. Name it in named_sockets of the launcher, or by hand "
+            f"with -btsockets {name}=tcp://127.0.0.1:11000."
+        )
 
 
 @dataclass(frozen=True)
@@ -27,7 +38,7 @@ class LaunchArguments:
     btid: int = 0
     num_instances: int = 1
     seed: int = 0
-    btsockets: dict[str, str] = field(default_factory=dict)
+    btsockets: dict[str, str] = field(default_factory=NamedSockets)
     control: str | None = None
     epoch: int = 0
     parent: int | None = None
@@ -63,7 +74,7 @@ class LaunchArguments:
             ConfigError: An argument has the wrong form.
         """
         values: dict[str, str] = {}
-        sockets: dict[str, str] = {}
+        sockets = NamedSockets()
         remainder: list[str] = []
         words = deque(argv)
         # Not argparse: it takes a script's own "-b" for an abbreviation of "-btid".
