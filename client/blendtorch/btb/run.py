@@ -9,11 +9,11 @@ where EXPRESSION calls `main` with what follows the first `--`.
 """
 
 import io
-import os
 import sys
 import types
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import bpy
 
@@ -21,7 +21,7 @@ from ..errors import ConfigError, MissingFileError, SceneError
 from ..wire import LaunchArguments
 from . import compat
 from .orphan import end_with_launcher
-from .session import Session, handle_signals, open_session
+from .session import Session, end_process, handle_signals, open_session
 
 USAGE = "python -m blendtorch.btb [SCENE.blend] SCRIPT.py -- ARGS"
 
@@ -43,8 +43,7 @@ def main(argv: Sequence[str]) -> None:
     try:
         args, _ = LaunchArguments.parse(script_argv)
     except ConfigError as error:
-        print(error, file=sys.stderr, flush=True)
-        os._exit(2)
+        _refuse(str(error))
     if args.parent is not None:
         end_with_launcher(args.parent)
     session = open_session(args, supervised=True)
@@ -114,6 +113,10 @@ def _split(argv: Sequence[str]) -> tuple[str | None, str, list[str]]:
     own, script_argv = list(argv[:end]), list(argv[end + 1 :])
     scene = own.pop(0) if len(own) > 1 else None
     if len(own) != 1 or own[0].startswith("-"):
-        print(f"usage: {USAGE}", file=sys.stderr, flush=True)
-        os._exit(2)
+        _refuse(f"usage: {USAGE}")
     return scene, own[0], script_argv
+
+
+def _refuse(why: str) -> NoReturn:
+    print(why, file=sys.stderr, flush=True)
+    end_process(2)

@@ -10,7 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from .. import __version__
 from ..errors import BlendTorchError
@@ -109,17 +109,10 @@ class Session:
             self._control.close(REPORT_TIMEOUT_S)
         flush(flush_timeout_s)
 
-    def exit(self, code: int) -> None:
-        """Ends the process now; its queues are flushed, unless a signal ended it: then nobody waits for them.
-
-        Blender 4.2 crashes and 4.5 hangs when the interpreter of the `bpy` module exits with a handler, timer or class
-        still registered, so the interpreter's own end is left out.
-        """
+    def exit(self, code: int) -> NoReturn:
+        """Ends the process now; its queues are flushed, unless a signal ended it: then nobody waits for them."""
         self.close(flush_timeout_s=0 if _ended_by_signal else FLUSH_TIMEOUT_S)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        shutil.rmtree(compat.temporary_folder(), ignore_errors=True)
-        os._exit(code)
+        end_process(code)
 
     def _tell_launcher(self, message: Message) -> None:
         if self._control is not None:
@@ -133,6 +126,18 @@ class Session:
             return
         self.fail(error.with_traceback(trace))
         self.exit(130 if kind is KeyboardInterrupt else 1)
+
+
+def end_process(code: int) -> NoReturn:
+    """Ends the process now, without the interpreter's own end.
+
+    Blender 4.2 crashes and 4.5 hangs when the interpreter of the `bpy` module exits with a handler, timer or class still
+    registered. What Blender would have removed then is removed here.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    shutil.rmtree(compat.temporary_folder(), ignore_errors=True)
+    os._exit(code)
 
 
 def _try_to_report(report: Callable[..., None], *args: Any) -> None:

@@ -205,7 +205,7 @@ def _run_probe(blender: "Blender") -> tuple[str, str]:
     with tempfile.TemporaryDirectory(prefix="blendtorch-") as folder:
         log = Path(folder, "log")
         command = [*blender.command(None, str(_PROBE)), _MARK]
-        instance = Instance(0, command, log, {**os.environ, "PYTHONUNBUFFERED": "1"})
+        instance = Instance(0, command, log, {**os.environ, "PYTHONUNBUFFERED": "1", "TMPDIR": folder})
         try:
             code = instance.wait(TIMEOUT_S)
             problem = (
