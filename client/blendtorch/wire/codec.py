@@ -21,6 +21,8 @@ MAX_HEADER_BYTES = 1 << 20
 MAX_MESSAGE_BYTES = 1 << 31
 MAX_BUFFERS = 4096
 
+_OPTIONAL = ("index", "time_us", "waited_us")  # fields that only samples have
+
 
 def encode(message: Message, *, allow_pickle: bool = False) -> list[Buffer]:
     """Turns a message into its frames; contiguous little-endian arrays are referred to, not copied.
@@ -46,6 +48,7 @@ def encode(message: Message, *, allow_pickle: bool = False) -> list[Buffer]:
         "btid": message.btid,
         "epoch": message.epoch,
         "seq": message.seq,
+        **{name: value for name in _OPTIONAL if (value := getattr(message, name)) is not None},
         "sizes": [len(buffer) for buffer in writer.buffers],
         "body": body,
     }
@@ -86,7 +89,8 @@ def decode(frames: Sequence[Buffer], *, allow_pickle: bool = False) -> Message:
     """
     header, buffers = _read_header(frames)
     body = BodyReader(buffers, allow_pickle).whole(header["body"])
-    return Message(header["kind"], body, header["btid"], header["epoch"], header["seq"])
+    optional = {name: header.get(name) for name in _OPTIONAL}
+    return Message(header["kind"], body, header["btid"], header["epoch"], header["seq"], **optional)
 
 
 def _read_header(frames: Sequence[Buffer]) -> tuple[dict[str, Any], list[memoryview]]:
@@ -121,18 +125,19 @@ def _read_header(frames: Sequence[Buffer]) -> tuple[dict[str, Any], list[memoryv
     return header, buffers
 
 
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= MAX_JSON_INT
+
+
 def _bad_field(header: dict[str, Any]) -> str | None:
     """The first field that is missing or of the wrong type."""
-
-    def counts(value: Any) -> bool:
-        return type(value) is int and 0 <= value <= MAX_JSON_INT
-
     checks = {
         "kind": isinstance(header.get("kind"), str),
-        "btid": "btid" in header and (header["btid"] is None or counts(header["btid"])),
-        "epoch": counts(header.get("epoch")),
-        "seq": counts(header.get("seq")),
-        "sizes": isinstance(header.get("sizes"), list) and all(counts(size) for size in header["sizes"]),
+        "btid": "btid" in header and (header["btid"] is None or _is_count(header["btid"])),
+        "epoch": _is_count(header.get("epoch")),
+        "seq": _is_count(header.get("seq")),
+        **{name: header.get(name) is None or _is_count(header[name]) for name in _OPTIONAL},
+        "sizes": isinstance(header.get("sizes"), list) and all(_is_count(size) for size in header["sizes"]),
         "body": "body" in header,
     }
     return next((name for name, good in checks.items() if not good), None)

@@ -14,8 +14,12 @@ class Kind(StrEnum):
     """The kinds of message this version knows. A receiver refuses kinds it does not expect on a socket."""
 
     HELLO = "hello"  # instance -> launcher: the script is running; body: versions
-    SAMPLE = "sample"  # instance -> trainer: one sample; body: dict of fields
-    ERROR = "error"  # instance -> launcher and trainer: the script raised; body: {"error", "traceback"}
+    BEAT = "beat"  # instance -> launcher: it lives; body: {"published"}
+    READY = "ready"  # receiver -> instance: who it is, what it has got, how many samples it takes more
+    WELCOME = "welcome"  # instance -> receiver: answer to the first "ready"; body: {"path", "token"} of a ring, or {}
+    SAMPLE = "sample"  # instance -> receiver: one sample; body: dict of fields
+    END = "end"  # instance -> receiver: the script has ended; body: {"made"}
+    ERROR = "error"  # instance -> launcher and receivers: the script raised; body: {"error", "traceback"}
     DUPLEX = "duplex"  # either way on a duplex channel; body: dict of fields
 
 
@@ -28,7 +32,11 @@ class Message:
         body: None, bool, int, float, str, bytes, list, tuple, dict, numpy scalars and arrays, nested at will.
         btid: Id of the Blender instance that sent it (or is meant by it); None from a client without one.
         epoch: How often that instance was restarted.
-        seq: Running number of the message within (btid, epoch) on this channel, from 0.
+        seq: Running number of the message on this channel, from 0. Samples go on counting after a restart: (btid, seq)
+            is one and the same sample whichever epoch made it.
+        index: Of a sample, its address in the whole stream, see `blendtorch.btb.sample_indices`.
+        time_us: Of a sample, when it was published: microseconds since 1970 by the instance's clock.
+        waited_us: Of a sample, how many microseconds the instance has waited for receivers so far.
     """
 
     kind: str
@@ -36,6 +44,9 @@ class Message:
     btid: int | None = None
     epoch: int = 0
     seq: int = 0
+    index: int | None = None
+    time_us: int | None = None
+    waited_us: int | None = None
 
 
 def script_error(message: Message) -> ScriptError:

@@ -9,14 +9,16 @@ from typing import Literal
 import zmq
 
 from ..errors import AddressError, ConfigError, PeerTimeout
-from .codec import MAX_MESSAGE_BYTES, decode, encode
+from .codec import MAX_HEADER_BYTES, MAX_MESSAGE_BYTES, decode, encode
 from .message import Message
 
-# PUSH/PULL deal samples out, each to exactly one receiver and fairly queued; PAIR joins two peers both ways.
-Pattern = Literal["push", "pull", "pair"]
-_PATTERNS = {"push": zmq.PUSH, "pull": zmq.PULL, "pair": zmq.PAIR}
+# PUSH/PULL carry what instances report; PAIR joins two peers both ways; DEALER is a receiver's end of a sample channel,
+# of which `RouterSocket` is the instance's.
+Pattern = Literal["push", "pull", "pair", "dealer"]
+_PATTERNS = {"push": zmq.PUSH, "pull": zmq.PULL, "pair": zmq.PAIR, "dealer": zmq.DEALER}
 
 DEFAULT_QUEUE_SIZE = 10
+_COPIED_BYTES = 65_536  # shorter frames are copied by ZeroMQ, which is cheaper than keeping track of them
 _TURN_S = 0.2  # how soon `offer` looks whether to stop
 
 
@@ -57,21 +59,7 @@ class MessageSocket:
         self._socket.setsockopt(zmq.RCVHWM, queue_size)
         self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
         for address in [addresses] if isinstance(addresses, str) else addresses:
-            try:
-                self.addresses.append(self._attach(address, bind))
-            except zmq.ZMQError as error:
-                self._socket.close()
-                raise _address_error(address, bind, error) from None
-
-    def _attach(self, address: str, bind: bool) -> str:
-        port = address.rpartition(":")[2]
-        if address.startswith("tcp:") and port != "*" and not (port.isdigit() and int(port) <= 65535):
-            raise zmq.ZMQError(errno.EINVAL)  # ZeroMQ itself takes "70000" and "12x" for other ports
-        if not bind:
-            self._socket.connect(address)
-            return address
-        self._socket.bind(address)
-        return self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+            self.addresses.append(_attach(self._socket, address, bind))
 
     def send(self, message: Message, timeout_s: float | None = None) -> None:
         """Queues a message, waiting while the queue is full or nobody is connected.
@@ -139,6 +127,71 @@ class MessageSocket:
         self._socket.close(linger=_milliseconds(linger_s))
 
 
+class RouterSocket:
+    """The instance's end of a sample channel: hears all receivers, and says to which of them a message goes.
+
+    Args:
+        address: What to bind; see `MessageSocket`.
+
+    Raises:
+        AddressError: The address is in use, malformed, or not of this machine.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._socket: zmq.Socket = zmq.Context.instance().socket(zmq.ROUTER)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        # Receivers bound what is sent to them themselves; what they send is short.
+        self._socket.setsockopt(zmq.SNDHWM, 0)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_HEADER_BYTES)
+        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        # A receiver that connects again takes its place at once.
+        self._socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
+        self.address = _attach(self._socket, address, bind=True)
+
+    def send(self, peer: bytes, frames: Sequence[bytes | memoryview]) -> bool:
+        """Sends an encoded message to one receiver, without copying it.
+
+        Returns:
+            Whether the receiver is still connected.
+        """
+        try:
+            self._socket.send(peer, zmq.SNDMORE | zmq.NOBLOCK)
+            for i, frame in enumerate(frames):
+                more = zmq.SNDMORE if i + 1 < len(frames) else 0
+                self._socket.send(frame, more | zmq.NOBLOCK, copy=len(frame) < _COPIED_BYTES)
+        except zmq.ZMQError as error:
+            if error.errno in (zmq.EHOSTUNREACH, zmq.EAGAIN):
+                return False
+            raise
+        return True
+
+    def recv(self, timeout_s: float | None = 0) -> tuple[bytes, Message] | None:
+        """Takes the next message of a receiver; None when none came within `timeout_s` seconds.
+
+        Raises:
+            ProtocolError: What came is no valid message. It is gone.
+        """
+        if timeout_s != 0 and not self._socket.poll(_milliseconds(timeout_s), zmq.POLLIN):
+            return None
+        try:
+            peer, *frames = self._socket.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return None
+        return peer, decode(frames)
+
+    def close(self, linger_s: float = 0) -> None:
+        """Closes the socket; what is still queued may leave in the background for `linger_s` seconds."""
+        self._socket.close(linger=_milliseconds(linger_s))
+
+
+def wait_for_any(sockets: Sequence[MessageSocket], timeout_s: float) -> None:
+    """Waits until one of the sockets has a message, `timeout_s` seconds at most."""
+    poller = zmq.Poller()
+    for socket in sockets:
+        poller.register(socket._socket, zmq.POLLIN)
+    poller.poll(_milliseconds(timeout_s))
+
+
 def offer(address: str, message: Message, duration_s: float, stop: threading.Event | None = None) -> None:
     """Binds `address`, and gives a message to all readers of a stream who connect: in place of one who cannot any more.
 
@@ -167,6 +220,22 @@ def flush(timeout_s: float) -> None:
     thread = threading.Thread(target=zmq.Context.instance().destroy, kwargs={"linger": None}, daemon=True)
     thread.start()
     thread.join(timeout_s)
+
+
+def _attach(socket: zmq.Socket, address: str, bind: bool) -> str:
+    """Binds or connects a socket, or closes it; returns the address, a bound one with its port."""
+    try:
+        port = address.rpartition(":")[2]
+        if address.startswith("tcp:") and port != "*" and not (port.isdigit() and int(port) <= 65535):
+            raise zmq.ZMQError(errno.EINVAL)  # ZeroMQ itself takes "70000" and "12x" for other ports
+        if not bind:
+            socket.connect(address)
+            return address
+        socket.bind(address)
+        return socket.getsockopt_string(zmq.LAST_ENDPOINT)
+    except zmq.ZMQError as error:
+        socket.close()
+        raise _address_error(address, bind, error) from None
 
 
 def _left(deadline: float | None) -> float | None:

@@ -1,0 +1,80 @@
+"""Folders for sockets and shared memory that go with the process that made them, however it ends.
+
+A folder belongs to whoever holds the lock of the file `lock` in it. The system takes the lock from a process that dies,
+so folders whose lock nobody holds are leftovers; `make_folder` removes them.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+_PREFIX = "blendtorch-"
+_LOCK = "lock"
+
+
+class OwnedFolder:
+    """A folder of mode 0700 that others may remove once this process is dead; made by `make_folder`.
+
+    Attributes:
+        path: The folder.
+    """
+
+    def __init__(self, path: Path, lock: int | None) -> None:
+        self.path = path
+        self._lock = lock
+
+    def close(self) -> None:
+        """Removes the folder with all that is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def make_folder(parent: str | os.PathLike | None = None) -> OwnedFolder:
+    """Makes a folder, after removing those of dead processes of this user.
+
+    Args:
+        parent: Where; by default the system's folder for temporary files.
+    """
+    parent = Path(parent or tempfile.gettempdir())
+    remove_leftovers(parent)
+    path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+    if fcntl is None:
+        return OwnedFolder(path, None)
+    lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return OwnedFolder(path, lock)
+
+
+def remove_leftovers(parent: Path) -> list[Path]:
+    """Removes the folders of dead processes of this user; returns them."""
+    if fcntl is None:
+        return []
+    left = [path for path in parent.glob(f"{_PREFIX}*") if _is_left(path)]
+    for path in left:
+        shutil.rmtree(path, ignore_errors=True)
+    return left
+
+
+def _is_left(folder: Path) -> bool:
+    try:
+        status = os.lstat(folder)
+        if status.st_uid != os.getuid() or not os.path.isdir(folder) or folder.is_symlink():
+            return False
+        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False  # no folder of ours, or one that is being made
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False  # its owner lives
+    finally:
+        os.close(lock)
+    return True
