@@ -48,8 +48,9 @@ def make_folder(parent: str | os.PathLike | None = None) -> OwnedFolder:
     path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
     if fcntl is None:
         return OwnedFolder(path, None)
-    lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = os.open(path / f"{_LOCK}.new", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    (path / f"{_LOCK}.new").rename(path / _LOCK)  # nobody sees it unlocked
     return OwnedFolder(path, lock)
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import zmq
 
-from ..errors import AddressError, ConfigError, PeerTimeout
+from ..errors import AddressError, ConfigError, PeerTimeout, ProtocolError
 from .codec import MAX_HEADER_BYTES, MAX_MESSAGE_BYTES, decode, encode
 from .message import Message
 
@@ -208,6 +208,26 @@ def offer(address: str, message: Message, duration_s: float, stop: threading.Eve
     deadline = time.monotonic() + duration_s
     while (left_s := deadline - time.monotonic()) > 0 and not (stop and stop.is_set()):
         socket.offer(message, min(_TURN_S, left_s))
+    socket.close(_TURN_S)
+
+
+def answer(address: str, message: Message, stop: threading.Event) -> None:
+    """Binds the address of a sample channel, and answers all receivers with one message until `stop` is set.
+
+    In place of an instance that cannot answer any more.
+
+    Raises:
+        AddressError: The address is in use.
+    """
+    socket = RouterSocket(address)
+    frames = encode(message)
+    while not stop.is_set():
+        try:
+            heard = socket.recv(_TURN_S)
+        except ProtocolError:
+            continue
+        if heard is not None:
+            socket.send(heard[0], frames)
     socket.close(_TURN_S)
 
 
