@@ -1,0 +1,68 @@
+"""How far an instance has come, in a file that outlives it: what its successor, after a restart, goes on from."""
+
+import os
+import struct
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+from ..errors import ProtocolError
+
+_MAGIC = b"BTLEDGR1"
+_RECORD = struct.Struct("<8s6Q")
+
+
+@dataclass(frozen=True, order=True)
+class Position:
+    """A place in the stream of one instance.
+
+    Attributes:
+        seq: How many samples come before it: the number of the sample at this place.
+        index: The index that it belongs to, see `blendtorch.btb.sample_indices`.
+        done: How many samples of that index come before it.
+    """
+
+    seq: int = 0
+    index: int = 0
+    done: int = 0
+
+    def after(self) -> "Position":
+        """The next place, of the same index."""
+        return Position(self.seq + 1, self.index, self.done + 1)
+
+
+class Ledger:
+    """The record of one channel.
+
+    Args:
+        path: Its file; None keeps no record.
+
+    Raises:
+        ProtocolError: The file is there and is no ledger.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._descriptor = -1 if path is None else os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.made = self.owed = Position()
+        record = b"" if path is None else os.pread(self._descriptor, _RECORD.size, 0)
+        if record:
+            if len(record) != _RECORD.size or not record.startswith(_MAGIC):
+                raise ProtocolError(f"{path} is no ledger of BlendTorch's. Remove it.")
+            _, *words = _RECORD.unpack(record)
+            self.made, self.owed = Position(*words[:3]), Position(*words[3:])
+
+    def note(self, made: Position, owed: Position) -> None:
+        """Writes down how far the instance has come, at once and whole: the record is shorter than a page.
+
+        Args:
+            made: What it makes next.
+            owed: The oldest sample that no receiver has for certain.
+        """
+        self.made, self.owed = made, owed
+        if self._descriptor >= 0:
+            os.pwrite(self._descriptor, _RECORD.pack(_MAGIC, *astuple(made), *astuple(owed)), 0)
+
+    def close(self) -> None:
+        """Closes the file; the record stays."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

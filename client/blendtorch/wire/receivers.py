@@ -1,0 +1,101 @@
+"""Who receives from an instance, as its end of a sample channel knows it."""
+
+import os
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import ProtocolError
+from .body import Buffer
+from .ledger import Position
+from .message import Message
+
+SHARED_MEMORY = Path("/dev/shm")
+MAX_WINDOW = 1 << 20
+MAX_RECEIVERS = 4096
+
+
+@dataclass
+class Receiver:
+    """One receiver.
+
+    Attributes:
+        peer: Where the socket finds it.
+        window: How many samples it takes by message, before it confirms the first of them.
+        ring: Whether it sees this machine's shared memory.
+        unconfirmed: What was sent to it by message and may not have come.
+    """
+
+    peer: bytes
+    window: int
+    ring: bool
+    unconfirmed: deque[tuple[Position, Sequence[Buffer]]] = field(default_factory=deque)
+
+    def confirm(self, seq: int) -> None:
+        """Forgets what came: all up to this sample, in the order of sending."""
+        if any(position.seq == seq for position, _ in self.unconfirmed):
+            while self.unconfirmed.popleft()[0].seq != seq:
+                pass
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What a receiver tells an instance: at first, with what it has taken, and once a second.
+
+    Attributes:
+        receiver: An id that it has drawn.
+        window: See `Receiver`; 0 says farewell.
+        host: What shared memory it sees, see `host_id`; "" for none.
+        ring: The path of the ring that it reads, "" for none.
+        taken: Number of the sample that it has taken last by message, -1 for none.
+        owed: seq, index and done of the first sample that it wants; 0, 0, 0 for all.
+        batch: How many samples it takes at a time, which then lie side by side in the ring; 0 for any number.
+    """
+
+    receiver: str
+    window: int
+    host: str = ""
+    ring: str = ""
+    taken: int = -1
+    owed: tuple[int, int, int] = (0, 0, 0)
+    batch: int = 0
+
+    @classmethod
+    def of(cls, message: Message) -> "Ready":
+        """Reads the message.
+
+        Raises:
+            ProtocolError: It is no such message.
+        """
+        body: dict[str, Any] = message.body if isinstance(message.body, dict) else {}
+        texts = [body.get(name) for name in ("receiver", "host", "ring")]
+        window, taken, owed, batch = (body.get(name) for name in ("window", "taken", "owed", "batch"))
+        good = (
+            all(type(text) is str and len(text) < 1000 for text in texts)
+            and type(window) is int
+            and 0 <= window <= MAX_WINDOW
+            and type(taken) is int
+            and type(batch) is int
+            and 0 <= batch <= MAX_WINDOW
+            and type(owed) in (tuple, list)
+            and len(owed) == 3
+            and all(type(number) is int and 0 <= number < 1 << 53 for number in owed)
+        )
+        if not good:
+            raise ProtocolError(f"a receiver sent a message of kind {message.kind[:32]!r} that is not understood.")
+        return cls(body["receiver"], window, body["host"], body["ring"], taken, tuple(owed), batch)
+
+    def to_body(self) -> dict[str, Any]:
+        """The body of the message."""
+        return dict(vars(self))
+
+
+def host_id() -> str:
+    """What two processes have in common that see the same shared memory; "" where there is none."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot}:{os.stat(SHARED_MEMORY).st_dev}:{os.getuid()}"
+    except OSError:
+        return ""

@@ -1,0 +1,222 @@
+"""The rings of one channel: one at a time is written to; when samples outgrow it, a larger one follows."""
+
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ProtocolError, SharedMemoryError
+from . import file_lock
+from .codec import encode
+from .layout import Layout
+from .ledger import Position
+from .message import Kind, Message
+from .owned_folder import OwnedFolder, make_folder
+from .receivers import SHARED_MEMORY, host_id
+from .rest import pack
+from .ring import MAX_SLOTS, RingWriter
+
+log = logging.getLogger(__name__)
+
+_MIN_SLOTS = 2
+_MIN_REST_BYTES = 512
+# Batches that lie in shared memory at a time, where receivers take whole ones: one is read, the others are written.
+_BATCHES = 3
+
+
+class RingChain:
+    """The rings of one channel, oldest first; the last one is written to.
+
+    Args:
+        folder: Where they lie; None for a folder of their own.
+        name: How their files are called.
+        budget_bytes: How large one may be; 0 for none at all.
+        num_slots: How many samples one holds, unless receivers ask for whole batches.
+
+    Attributes:
+        possible: Whether there can be rings: there is shared memory, and enough of it.
+        host: See `host_id`; "" when there can be no rings.
+        made: Where the predecessor had come to, if it has left rings behind.
+        changed: Whether the last `write` has made a new ring.
+    """
+
+    def __init__(self, folder: Path | None, name: str, budget_bytes: int, num_slots: int) -> None:
+        self._owned: OwnedFolder | None = None
+        self._folder = folder
+        self._name = name
+        self._budget_bytes = budget_bytes
+        self._num_slots = num_slots
+        self._batch = 0
+        self._rings: list[RingWriter] = []
+        self._generation = 0
+        self.changed = False
+        self.host = host_id() if budget_bytes > 0 and file_lock.AVAILABLE else ""
+        if folder is not None and SHARED_MEMORY not in folder.parents:
+            self.host = ""
+        self.possible = bool(self.host)
+        self.made: Position | None = None
+        if self.possible and folder is not None:
+            self._adopt(folder)
+
+    @property
+    def drained(self) -> bool:
+        """Whether receivers have fetched everything."""
+        return all(ring.head == ring.tail and not ring.slots["busy"].any() for ring in self._rings)
+
+    def ask(self, batch: int) -> None:
+        """Makes the next ring hold whole batches of this size, side by side."""
+        self._batch = max(self._batch, batch)
+
+    def has_room(self) -> bool:
+        """Whether a sample can be written; true, too, when there is no ring yet."""
+        return not self._is_open() or self._rings[-1].has_room()
+
+    def place(self, name: str) -> np.ndarray | None:
+        """The place of a field in the next slot, if it is free."""
+        if not self._is_open() or not self._rings[-1].has_room() or name not in self._rings[-1].fields:
+            return None
+        return self._rings[-1].places()[name]
+
+    def to_read(self) -> RingWriter | None:
+        """The ring that a receiver reads next: the oldest one that is not read out, or is written to."""
+        return next((ring for ring in self._rings if ring.head != ring.tail or not ring.closed), None)
+
+    @property
+    def first(self) -> int | None:
+        """The number of the oldest sample that waits; None when none does."""
+        ring = next((ring for ring in self._rings if ring.head != ring.tail), None)
+        return None if ring is None else int(ring.slots["seq"][ring.tail % ring.num_slots])
+
+    def has(self, path: str) -> bool:
+        """Whether a ring is one of these."""
+        return any(str(ring.path) == path for ring in self._rings)
+
+    def note_waited(self, seconds: float) -> None:
+        """Adds to the time that the instance has waited."""
+        if self._rings:
+            self._rings[-1].note_waited(seconds)
+
+    def write(self, position: Position, fields: Mapping[str, Any], epoch: int, allow_pickle: bool) -> bool:
+        """Writes a sample, in a new ring where it does not fit into the last one; false when there is no room.
+
+        Raises:
+            PickleNotAllowedError, EncodeError: A field cannot be sent.
+        """
+        self.changed = False
+        if not self.has_room():
+            return False
+        present, rest = 0, b""
+        if self._is_open():
+            present, left = self._rings[-1].write(fields)
+            rest = _pack(left, allow_pickle)
+        if not self._is_open() or len(rest) > self._rings[-1].layout.rest_bytes:
+            self._extend(fields, allow_pickle)
+            if not self.possible:
+                return False
+            present, left = self._rings[-1].write(fields)
+            rest = _pack(left, allow_pickle)
+        self._rings[-1].commit(
+            rest,
+            seq=position.seq,
+            index=position.index,
+            done=position.done,
+            epoch=epoch,
+            time_us=time.time_ns() // 1000,
+            present=present,
+        )
+        return True
+
+    def retire(self) -> None:
+        """Says that nothing will be written any more."""
+        for ring in self._rings:
+            ring.retire()
+
+    def tidy(self) -> None:
+        """Frees what dead receivers had claimed, and removes rings that are read out and not written to any more."""
+        for ring in self._rings:
+            if freed := ring.reclaim():
+                log.warning("%d samples were lost with a receiver that has died", freed)
+        for ring in list(self._rings[:-1]):
+            if ring.head == ring.tail and not ring.slots["busy"].any():
+                self._rings.remove(ring)
+                self._remove(ring)
+
+    def close(self) -> None:
+        """Lets go of the rings. Files in a folder of the launch stay for a successor; the launcher removes them."""
+        for ring in self._rings:
+            ring.close()
+        if self._owned is not None:
+            self._owned.close()
+
+    def _is_open(self) -> bool:
+        """Whether the last ring can be written to."""
+        return bool(self._rings) and not self._rings[-1].closed
+
+    def _adopt(self, folder: Path) -> None:
+        """Takes over what a predecessor has left."""
+        files = sorted(folder.glob(f"{self._name}.*.ring"), key=lambda file: int(file.suffixes[-2][1:]))
+        for file in files:
+            self._generation = int(file.suffixes[-2][1:]) + 1
+            try:
+                self._rings.append(RingWriter.adopt(file))
+            except (ProtocolError, SharedMemoryError) as error:
+                log.warning("left alone what a predecessor of this instance has left: %s", error)
+        words = [last for ring in self._rings if (last := ring.last()) is not None]
+        if words:
+            last = max(words, key=lambda word: word["seq"])
+            self.made = Position(last["seq"] + 1, last["index"], last["done"] + 1)
+
+    def _extend(self, fields: Mapping[str, Any], allow_pickle: bool) -> None:
+        """Makes a ring for samples like this one, or finds that there can be none."""
+        try:
+            ring = self._create(fields, allow_pickle)
+        except SharedMemoryError as error:
+            self.possible = False
+            self.retire()
+            log.warning("samples go by message, which is slower: %s", error)
+            return
+        if self._rings:
+            self._rings[-1].retire()
+        self._rings.append(ring)
+        self.changed = True
+
+    def _create(self, fields: Mapping[str, Any], allow_pickle: bool) -> RingWriter:
+        layout = Layout.of(fields, 0)
+        left = {name: value for name, value in fields.items() if name not in layout.fields}
+        rest_bytes = max(2 * len(_pack(left, allow_pickle)), _MIN_REST_BYTES)
+        if self._rings:
+            # Room for what has just not fitted, too: samples may change between two sizes.
+            old = self._rings[-1].layout
+            changed = [field.nbytes for name, field in old.fields.items() if layout.fields.get(name) != field]
+            rest_bytes = max(rest_bytes, old.rest_bytes, sum(changed) + _MIN_REST_BYTES * (len(changed) + 1))
+        layout = Layout(layout.fields, -(-rest_bytes // 8) * 8)
+        fits = self._budget_bytes // layout.sample_bytes
+        wanted = self._num_slots
+        if self._batch:
+            wanted = max(_BATCHES, -(-wanted // self._batch)) * self._batch
+            fits = fits // self._batch * self._batch
+        num_slots = min(wanted, fits, MAX_SLOTS)
+        if num_slots < max(_MIN_SLOTS, 2 * self._batch):
+            raise SharedMemoryError(
+                f"a sample has {layout.sample_bytes / 1e6:.1f} MB, and {max(_MIN_SLOTS, 2 * self._batch)} do not fit into the "
+                f"{self._budget_bytes / 1e6:.0f} MB of shared memory that were allowed. Raise shm_bytes."
+            )
+        if self._folder is None:
+            self._owned = make_folder(SHARED_MEMORY)
+            self._folder = self._owned.path
+        path = self._folder / f"{self._name}.{self._generation}.ring"
+        self._generation += 1
+        return RingWriter.create(path, layout, num_slots)
+
+    @staticmethod
+    def _remove(ring: RingWriter) -> None:
+        ring.path.unlink(missing_ok=True)
+        ring.close()
+
+
+def _pack(left: Mapping[str, Any], allow_pickle: bool) -> bytes:
+    """What has no fixed place, as bytes."""
+    return pack(encode(Message(Kind.SAMPLE, dict(left)), allow_pickle=allow_pickle)) if left else b""

@@ -1,0 +1,343 @@
+"""The instance's end of a sample channel: each sample goes to exactly one receiver, by shared memory or by message.
+
+`docs/protocol.md`, section 7, tells the conversation with the receivers.
+"""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import PeerTimeout, ProtocolError
+from .body import Buffer
+from .codec import encode
+from .ledger import Ledger, Position
+from .message import Kind, Message
+from .pause import Pause
+from .receivers import MAX_RECEIVERS, Ready, Receiver
+from .ring_chain import RingChain
+from .sockets import DEFAULT_QUEUE_SIZE, RouterSocket
+
+log = logging.getLogger(__name__)
+
+DEFAULT_SHM_BYTES = 256 << 20
+# How often receivers are heard while there is no need to; the others are looked after less often.
+_LISTEN_EVERY_S = 1e-3
+_LOOK_AFTER_EVERY_S = 0.5
+_FAREWELL_S = 1.0
+
+
+class SampleSender:
+    """Sends the samples of one instance. Not thread-safe.
+
+    Args:
+        address: What to bind.
+        btid: Id of the instance.
+        num_instances: How many instances share the stream: sample number n of this one has the index
+            `btid + n * num_instances` unless `publish` is told another.
+        epoch: How often the instance was restarted.
+        queue_size: How many samples may wait, in shared memory or on their way to each receiver, before `publish` blocks.
+        shm_bytes: How many bytes of shared memory the samples may take; 0 for none.
+        folder: Where the ring and the ledger lie, of this launch alone: a successor of this process finds them there. None
+            makes a folder that goes with this process.
+        name: Name of the channel, for its files.
+        allow_pickle: Whether fields that the protocol has no type for are pickled.
+
+    Raises:
+        AddressError: The address is in use, malformed, or not of this machine.
+
+    Attributes:
+        resumed: Where a predecessor had come to, or the receiver wants to go on from.
+        waited_s: How many seconds `publish` has waited for receivers.
+        refused: How many messages of receivers were not understood.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        btid: int | None = None,
+        *,
+        num_instances: int = 1,
+        epoch: int = 0,
+        queue_size: int = DEFAULT_QUEUE_SIZE,
+        shm_bytes: int = DEFAULT_SHM_BYTES,
+        folder: Path | None = None,
+        name: str = "DATA",
+        allow_pickle: bool = False,
+    ) -> None:
+        self._btid = btid
+        self._num_instances = num_instances
+        self._epoch = epoch
+        self._queue_size = queue_size
+        self._allow_pickle = allow_pickle
+        self._router = RouterSocket(address)
+        self._rings = RingChain(folder, f"{name}-{btid}", shm_bytes, queue_size)
+        self._ledger = Ledger(None if folder is None else folder / f"{name}-{btid}.ledger")
+        self._receivers: dict[str, Receiver] = {}
+        self._backlog: deque[tuple[Position, Sequence[Buffer]]] = deque()
+        self._last_by_ring = False
+        self._listen_at = self._look_after_at = 0.0
+        self._parting: Message | None = None
+        self.waited_s = 0.0
+        self.refused = 0
+        made = max(self._ledger.made, self._rings.made or Position())
+        self.resumed = min(made, self._ledger.owed) if self._ledger.owed.seq < self._ledger.made.seq else made
+        self._next = self.resumed
+        self._script_index, self._script_done = -1, 0
+
+    @property
+    def address(self) -> str:
+        """The address that is bound."""
+        return self._router.address
+
+    @property
+    def made(self) -> int:
+        """How many samples of this instance's stream are made, those of its predecessors included."""
+        return self._next.seq
+
+    def publish(self, fields: Mapping[str, Any], index: int | None = None, timeout_s: float | None = None) -> None:
+        """Sends one sample, waiting while no receiver is there or has room.
+
+        What was delivered already, before a restart, is passed over: samples of an index count from 0 anew each time that
+        the index changes.
+
+        Args:
+            fields: The sample.
+            index: The index that it belongs to; None for the next one of this instance.
+            timeout_s: How long to wait; None for ever.
+
+        Raises:
+            PickleNotAllowedError, EncodeError: A field cannot be sent; names it.
+            PeerTimeout: No receiver took it in time.
+        """
+        self.service()
+        if not self._receivers:
+            self._wait(lambda: bool(self._receivers), timeout_s)  # who may want the stream from another place on
+        position = self._place(index)
+        if position is None:
+            return
+        if not self._deliver(position, fields):
+            self._wait(lambda: self._deliver(position, fields), timeout_s)
+        self._next = position.after()
+
+    def ready(self) -> bool:
+        """Whether `publish` would not wait."""
+        self.service(at_once=True)
+        room = any(self._has_room(receiver) for receiver in self._receivers.values())
+        return room or (self._wants_ring() and self._rings.has_room())
+
+    def reserve(self, name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """Memory to make the next sample's field in, which `publish` then need not copy.
+
+        Returns:
+            An array with arbitrary content: the field's place in shared memory where there is one free, else any.
+        """
+        place = self._rings.place(name) if self._wants_ring() else None
+        if place is not None and place.shape == tuple(shape) and place.dtype == np.dtype(dtype):
+            return place
+        return np.empty(shape, dtype)
+
+    def fail(self, body: dict[str, str], duration_s: float) -> None:
+        """Tells all receivers, and those who come within `duration_s` seconds, that nothing will follow."""
+        self._part(Message(Kind.ERROR, body, self._btid, self._epoch, self._next.seq), duration_s)
+
+    def close(self, linger_s: float, ended: bool = True) -> None:
+        """Closes the channel.
+
+        Args:
+            linger_s: How long receivers may take to fetch what is waiting.
+            ended: Whether the stream has ended. Otherwise a successor goes on with it, and receivers wait for it.
+        """
+        if ended and self._parting is None:
+            self._part(Message(Kind.END, {"made": self._next.seq}, self._btid, self._epoch, self._next.seq), linger_s)
+        self._note()
+        self._rings.close()
+        self._ledger.close()
+        self._router.close(_FAREWELL_S)
+
+    def service(self, at_once: bool = False, timeout_s: float = 0) -> None:
+        """Hears what receivers say; `publish` and `ready` do it, too."""
+        now = time.monotonic()
+        if now < self._listen_at and not at_once and not timeout_s:
+            return
+        while True:
+            try:
+                heard = self._router.recv(timeout_s)
+                if heard is None:
+                    break
+                self._hear(heard[0], Ready.of(heard[1]))
+            except ProtocolError as error:
+                self.refused += 1
+                if self.refused == 1:
+                    log.warning("refused a message at %s: %s", self.address, error)
+            timeout_s = 0
+        self._listen_at = now + _LISTEN_EVERY_S
+        self._resend()
+        if now >= self._look_after_at:
+            self._look_after_at = now + _LOOK_AFTER_EVERY_S
+            self._rings.tidy()
+            for name in [name for name, receiver in self._receivers.items() if not self._is_there(receiver)]:
+                self._forget(name)
+
+    def _place(self, index: int | None) -> Position | None:
+        """Where in the stream the sample is that the script has made; None when it was delivered already."""
+        if index is None:
+            return Position(self._next.seq, (self._btid or 0) + self._next.seq * self._num_instances)
+        self._script_done = self._script_done + 1 if index == self._script_index else 0
+        self._script_index = index
+        if (index, self._script_done) < (self.resumed.index, self.resumed.done):
+            return None
+        return Position(self._next.seq, index, self._script_done)
+
+    def _wait(self, done: Any, timeout_s: float | None) -> None:
+        pause = Pause()
+        try:
+            while True:
+                if self._wants_ring():
+                    pause.sleep()
+                    self.service()
+                else:
+                    self.service(timeout_s=10 * pause.next_s)
+                if done():
+                    return
+                if timeout_s is not None and pause.waited_s > timeout_s:
+                    raise PeerTimeout(
+                        f"nobody took a sample at {self.address} for {timeout_s} s. "
+                        "Is the receiver running, connected to this address, and reading?"
+                    )
+        finally:
+            self.waited_s += pause.waited_s
+            self._rings.note_waited(pause.waited_s)
+
+    # Delivery
+
+    def _deliver(self, position: Position, fields: Mapping[str, Any]) -> bool:
+        """Gives the sample to a receiver, if one has room; by ring and by message in turn, where there are both."""
+        ways = [self._write, self._send] if not self._last_by_ring else [self._send, self._write]
+        for way in ways:
+            if way(position, fields):
+                self._last_by_ring = way == self._write
+                return True
+        return False
+
+    def _wants_ring(self) -> bool:
+        return self._rings.possible and any(receiver.ring for receiver in self._receivers.values())
+
+    def _write(self, position: Position, fields: Mapping[str, Any]) -> bool:
+        if not self._wants_ring():
+            return False
+        written = self._rings.write(position, fields, self._epoch, self._allow_pickle)
+        if self._rings.changed:
+            for receiver in self._receivers.values():
+                self._welcome(receiver)
+        return written
+
+    def _has_room(self, receiver: Receiver) -> bool:
+        by_message = not (receiver.ring and self._rings.possible)
+        return by_message and len(receiver.unconfirmed) < receiver.window + self._queue_size
+
+    def _send(self, position: Position, fields: Mapping[str, Any]) -> bool:
+        name = next((name for name, receiver in self._receivers.items() if self._has_room(receiver)), None)
+        if name is None:
+            return False
+        message = Message(
+            Kind.SAMPLE,
+            dict(fields),
+            self._btid,
+            self._epoch,
+            position.seq,
+            index=position.index,
+            time_us=time.time_ns() // 1000,
+            waited_us=round(self.waited_s * 1e6),
+        )
+        frames = encode(message, allow_pickle=self._allow_pickle)
+        # Kept until they are confirmed: what the script can still write to has to be copied.
+        kept = [frame if isinstance(frame, bytes) or frame.readonly else bytes(frame) for frame in frames]
+        self._give(name, position, kept)
+        self._note(position.after())
+        return True
+
+    def _give(self, name: str, position: Position, frames: Sequence[Buffer]) -> None:
+        receiver = self._receivers.pop(name)
+        self._receivers[name] = receiver  # to the end of the queue
+        receiver.unconfirmed.append((position, frames))
+        if not self._router.send(receiver.peer, frames):
+            self._forget(name)
+
+    def _resend(self) -> None:
+        """Gives to others what was on its way to receivers that have left."""
+        while self._backlog:
+            name = next((name for name, receiver in self._receivers.items() if self._takes_messages(receiver)), None)
+            if name is None:
+                return
+            self._give(name, *self._backlog.popleft())
+
+    def _takes_messages(self, receiver: Receiver) -> bool:
+        return len(receiver.unconfirmed) < receiver.window + self._queue_size
+
+    def _note(self, made: Position | None = None) -> None:
+        made = made or self._next
+        unconfirmed = [receiver.unconfirmed[0][0] for receiver in self._receivers.values() if receiver.unconfirmed]
+        self._ledger.note(made, min([made, *unconfirmed, *(position for position, _ in self._backlog)]))
+
+    # Receivers
+
+    def _hear(self, peer: bytes, ready: Ready) -> None:
+        receiver = self._receivers.get(ready.receiver)
+        if ready.window == 0:
+            if receiver is not None:
+                receiver.confirm(ready.taken)
+                self._forget(ready.receiver)
+            return
+        if receiver is None:
+            if len(self._receivers) >= MAX_RECEIVERS:
+                raise ProtocolError(f"there are {MAX_RECEIVERS} receivers already.")
+            if not self._receivers and ready.owed > (self.resumed.seq, self.resumed.index, self.resumed.done):
+                self.resumed = Position(*ready.owed)
+                self._next = max(self._next, self.resumed)
+            self._rings.ask(ready.batch)
+            receiver = self._receivers[ready.receiver] = Receiver(peer, ready.window, False)
+        receiver.confirm(ready.taken)
+        if receiver.peer != peer:  # it has connected again; what was on its way is lost
+            receiver.peer = peer
+            for _, frames in receiver.unconfirmed:
+                self._router.send(peer, frames)
+        receiver.window = ready.window
+        receiver.ring = bool(ready.host) and ready.host == self._rings.host
+        self._welcome(receiver, ready.ring)
+        if self._parting is not None:
+            self._router.send(peer, encode(self._parting))
+
+    def _welcome(self, receiver: Receiver, reads: str = "") -> None:
+        """Tells a receiver which ring to read, if it reads none; and that it is known."""
+        body: dict[str, Any] = {}
+        ring = self._rings.to_read() if receiver.ring and not self._rings.has(reads) else None
+        if ring is not None:
+            body = {"path": str(ring.path), "token": ring.token}
+        first = self._next.seq if self._rings.first is None else self._rings.first
+        self._router.send(receiver.peer, encode(Message(Kind.WELCOME, body, self._btid, self._epoch, first)))
+
+    def _is_there(self, receiver: Receiver) -> bool:
+        if not receiver.unconfirmed:
+            return True
+        return self._router.send(receiver.peer, encode(Message(Kind.WELCOME, {}, self._btid, self._epoch, self.made)))
+
+    def _forget(self, name: str) -> None:
+        self._backlog.extend(self._receivers.pop(name).unconfirmed)
+
+    def _part(self, message: Message, duration_s: float) -> None:
+        """Says the last word, and waits until all is fetched, at most `duration_s` seconds."""
+        self._parting = message
+        self._rings.retire()
+        for receiver in self._receivers.values():
+            self._router.send(receiver.peer, encode(message))
+        pause = Pause()
+        while pause.waited_s < duration_s:
+            self.service(timeout_s=0.01)
+            waiting = self._backlog or any(receiver.unconfirmed for receiver in self._receivers.values())
+            if message.kind == Kind.END and not waiting and self._rings.drained:
+                return

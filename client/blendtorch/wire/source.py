@@ -1,0 +1,344 @@
+"""A receiver's view of one instance: takes its samples from shared memory or from messages, and keeps their account."""
+
+import logging
+import secrets
+from collections import deque
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import PickleNotAllowedError, ProtocolError, ProtocolVersionError, SharedMemoryError
+from .codec import decode
+from .group import Group
+from .layout import Layout
+from .message import Kind, Message, script_error
+from .receivers import SHARED_MEMORY, Ready, host_id
+from .rest import unpack
+from .ring import RingReader
+from .seq_account import SeqAccount
+from .sockets import MessageSocket
+
+log = logging.getLogger(__name__)
+
+# Messages that may wait besides samples.
+_ROOM_FOR_OTHERS = 16
+
+
+class Source:
+    """The stream of one instance. Not thread-safe.
+
+    Args:
+        address: What to connect to.
+        window: How many samples may wait here that come by message.
+        batch: How many samples are taken at a time, side by side in shared memory; 0 for any number.
+        allow_pickle: Whether pickled fields are loaded.
+        owed: seq, index and done of the first sample wanted.
+
+    Attributes:
+        address: The address.
+        account: What came.
+        refused: How many messages and samples were refused.
+        btid: Id of the instance, once it is known.
+        epoch: How often it was restarted, as far as it is known.
+        ended: Whether its script has ended and all its samples were taken.
+        waited_s: How many seconds the instance has waited for receivers.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        window: int,
+        batch: int = 0,
+        allow_pickle: bool = False,
+        owed: tuple[int, int, int] = (0, 0, 0),
+    ) -> None:
+        self.address = address
+        self.account = SeqAccount()
+        self.refused = 0
+        self.btid: int | None = None
+        self.epoch = 0
+        self.waited_s = 0.0
+        self._owed = owed
+        self._batch = batch
+        self._allow_pickle = allow_pickle
+        self._window = window
+        self._id = secrets.token_hex(8)
+        self._host = host_id()
+        self._socket = MessageSocket(
+            "dealer", address, bind=False, queue_size=window + _ROOM_FOR_OTHERS, allow_pickle=allow_pickle
+        )
+        self._inbox: deque[Message] = deque()
+        self._ring: RingReader | None = None
+        self._taken = -1  # by message
+        self._unconfirmed = 0
+        self._parting: Message | None = None
+        self._offered: dict[str, Any] = {}  # the ring to read after this one
+        self._settled = True  # whether the instance has answered the last question for another ring
+        self._ring_end = 0
+        self._claimed = 0
+        self._index, self._done = owed[1], owed[2] - 1  # of the sample that was taken last by message
+        self._groups: deque[Group] = deque()  # what was claimed and not taken yet
+
+    @property
+    def socket(self) -> MessageSocket:
+        """What to wait for."""
+        return self._socket
+
+    @property
+    def reads_ring(self) -> bool:
+        """Whether samples come by shared memory, which nothing announces."""
+        return self._ring is not None
+
+    @property
+    def queued(self) -> int:
+        """How many samples wait to be taken."""
+        in_ring = self._ring.head - self._ring.tail if self._ring else 0
+        return in_ring + len(self._inbox) + sum(map(len, self._groups))
+
+    @property
+    def ended(self) -> bool:
+        """Whether the script has ended, and nothing of it can be taken any more."""
+        if self._parting is None or self._parting.kind != Kind.END or self.waiting():
+            return False
+        body = self._parting.body
+        made = body.get("made") if isinstance(body, dict) else None
+        return self._settled or (type(made) is int and max(self.account.end, self._ring_end) >= made)
+
+    def waiting(self) -> bool:
+        """Whether a sample can be taken."""
+        return bool(self._inbox or self._groups) or (self._ring is not None and self._ring.head != self._ring.tail)
+
+    def say_ready(self) -> None:
+        """Tells the instance that this receiver is here, and what it has got."""
+        self._unconfirmed = 0
+        self._tell(self._window)
+
+    def listen(self) -> None:
+        """Hears what the instance says.
+
+        Raises:
+            ScriptError: The script has failed, and all its samples were taken.
+            ProtocolVersionError: The instance speaks another version of the protocol.
+            PickleNotAllowedError: A sample holds a pickle that is not allowed.
+        """
+        while (message := self._next_message()) is not None:
+            self._hear(message)
+        if self._ring is not None and not self.waiting() and (self._offered or self._ring.closed):
+            self._drop_ring()
+            if not self._offered:
+                self._settled = False
+                self.say_ready()  # there may be another one
+        if self._ring is None and self._offered:
+            self._read_ring(self._offered)
+        if self._parting is not None and self._parting.kind == Kind.ERROR and not self.waiting():
+            raise script_error(self._parting)
+
+    def peek(self) -> tuple[int, int] | None:
+        """Index and number of the next sample; None when none waits."""
+        if self._groups:
+            return int(self._groups[0].index[0]), int(self._groups[0].seq[0])
+        if self._ring is not None and self._ring.waiting:
+            slot = self._ring.peek()
+            return int(self._ring.slots["index"][slot]), int(self._ring.slots["seq"][slot])
+        if self._inbox:
+            return self._inbox[0].index or 0, self._inbox[0].seq
+        return None
+
+    def take(self, most: int, below: tuple[int, bool] | None = None) -> Group | None:
+        """Takes samples that wait.
+
+        Args:
+            most: At most so many.
+            below: Only those with a lower index than this one, or (true) an equal one; None for all.
+
+        Returns:
+            The samples, None when there are none that can be taken, or they came before.
+
+        Raises:
+            PickleNotAllowedError: A sample holds a pickle that is not allowed. It is gone.
+        """
+        if self._groups:
+            return self._groups.popleft()
+        try:
+            if self._ring is not None and self._ring.waiting:
+                self._take_from_ring(self._ring, most, below)
+                return self._groups.popleft() if self._groups else None
+        except PickleNotAllowedError:
+            raise
+        except ProtocolError as error:
+            self._refuse(error)
+            self._drop_ring()  # nothing in it can be trusted
+            return None
+        return self._take_message() if self._inbox else None
+
+    def close(self) -> None:
+        """Says farewell; what was not taken goes to others."""
+        self._tell(0)
+        self._drop_ring()
+        self._socket.close(linger_s=0.2)
+
+    # Messages
+
+    def _tell(self, window: int) -> None:
+        ring = str(self._ring.path) if self._ring else ""
+        ready = Ready(self._id, window, self._host, ring, self._taken, self._owed, self._batch)
+        self._socket.try_send(Message(Kind.READY, ready.to_body()))
+
+    def _next_message(self) -> Message | None:
+        while True:
+            try:
+                return self._socket.try_recv()
+            except (ProtocolVersionError, PickleNotAllowedError):
+                raise
+            except ProtocolError as error:
+                self._refuse(error)
+
+    def _hear(self, message: Message) -> None:
+        if message.kind == Kind.SAMPLE and isinstance(message.body, dict):
+            self._inbox.append(message)
+        elif message.kind == Kind.WELCOME and isinstance(message.body, dict):
+            self.btid, self.epoch = message.btid, max(self.epoch, message.epoch)
+            self.account.begin(message.seq)
+            if message.body:
+                self._offered = message.body
+            else:
+                self._settled = True
+        elif message.kind in (Kind.END, Kind.ERROR):
+            self._settled = self._settled or self._parting is not None  # said again, for it was asked again
+            self.btid = message.btid
+            self._parting = message
+            if self._unconfirmed:
+                self.say_ready()
+        else:
+            self._refuse(ProtocolError(f"it is of kind {message.kind[:32]!r}, expected 'sample' with a dict of fields."))
+
+    def _take_message(self) -> Group | None:
+        message = self._inbox.popleft()
+        self._taken = message.seq
+        self._unconfirmed += 1
+        if self._unconfirmed >= max(1, self._window // 2):
+            self.say_ready()
+        self.btid, self.epoch = message.btid, max(self.epoch, message.epoch)
+        self.waited_s = max(self.waited_s, (message.waited_us or 0) / 1e6)
+        if not self.account.take(message.seq):
+            return None
+        layout = Layout.of(message.body, 0)
+        self._done = self._done + 1 if message.index == self._index else 0
+        self._index = message.index
+        words = (message.seq, message.epoch, message.index, self._done, message.time_us)
+        return Group(
+            message.btid,
+            *(np.array([word or 0], np.int64) for word in words),
+            {name: np.asarray(message.body[name])[None] for name in layout.fields},
+            layout.fields,
+            [{name: value for name, value in message.body.items() if name not in layout.fields}],
+            lambda: None,
+            False,
+        )
+
+    def _refuse(self, error: Exception, count: int = 1) -> None:
+        self.refused += count
+        log.warning("refused a message from %s: %s", self.address, error)
+
+    # Shared memory
+
+    def _read_ring(self, body: dict[str, Any]) -> None:
+        path, token = body.get("path"), body.get("token")
+        self._offered = {}
+        try:
+            if type(path) is not str or type(token) is not int or SHARED_MEMORY not in Path(path).parents:
+                raise ProtocolError(f"it names the shared memory {str(path)[:200]!r}, expected a file in {SHARED_MEMORY}.")
+            if ".." in Path(path).parts:
+                raise ProtocolError(f"it names the shared memory {path[:200]!r}.")
+            self._ring = RingReader(Path(path), token)
+            self._claimed = self._ring.tail
+        except ProtocolError as error:
+            self._refuse(error)
+        except SharedMemoryError as error:
+            log.warning("samples from %s come by message, which is slower: %s", self.address, error)
+            self._host = ""
+            self.say_ready()
+
+    def _drop_ring(self) -> None:
+        if self._ring is not None:
+            self._ring_end = max(self._ring_end, self._ring.end)
+            self._ring.close()
+            self._ring = None
+
+    def _take_from_ring(self, ring: RingReader, most: int, below: tuple[int, bool] | None) -> Group | None:
+        if below is not None:
+            most = min(most, self._run_below(ring, below))
+        if self._batch and ring.num_slots % self._batch == 0:
+            # Whole batches, each where one lies side by side.
+            most = self._batch - ring.tail % self._batch
+            if ring.waiting < most and not ring.closed:
+                return None
+        first, slot, count = ring.claim(most)
+        if not count:
+            return None
+        self.account.elsewhere += first - self._claimed
+        self._claimed = first + count
+        self.waited_s = max(self.waited_s, ring.waited_us / 1e6)
+        present = ring.slots["present"][slot : slot + count]
+        changes = np.flatnonzero(present[1:] != present[:-1]) + 1
+        for start, end in pairwise([0, *changes.tolist(), count]):
+            self._take_alike(ring, slot + start, end - start)
+
+    def _take_alike(self, ring: RingReader, slot: int, count: int) -> None:
+        """Makes groups of claimed samples that have the same fields; without those that came before."""
+        seqs = ring.slots["seq"][slot : slot + count].astype(np.int64)
+        if seqs[-1] - seqs[0] == count - 1 and self.account.take_run(int(seqs[0]), count):
+            self._add_group(ring, slot, count)
+            return
+        for i, seq in enumerate(seqs.tolist()):
+            if self.account.take(seq):
+                self._add_group(ring, slot + i, 1)
+            else:
+                ring.release(slot + i, 1)
+
+    def _add_group(self, ring: RingReader, slot: int, count: int) -> None:
+        end = slot + count
+        rests: list[dict[str, Any]] = [{} for _ in range(count)]
+        try:
+            for i in np.flatnonzero(ring.slots["rest_bytes"][slot:end]).tolist():
+                rests[i] = self._rest(ring, slot + i)
+        except ProtocolError as error:
+            ring.release(slot, count)
+            self.account.received -= count
+            self.account.elsewhere += count
+            if isinstance(error, PickleNotAllowedError):
+                raise
+            self._refuse(error, count)
+            return
+        present = int(ring.slots["present"][slot])
+        kinds = {name: field for name, field in ring.layout.fields.items() if present & field.bit}
+        words = (ring.slots[name][slot:end].astype(np.int64) for name in ("seq", "epoch", "index", "done", "time_us"))
+        group = Group(
+            self.btid,
+            *words,
+            {name: ring.fields[name][slot:end] for name in kinds},
+            kinds,
+            rests,
+            partial(ring.release, slot, count),
+            True,
+        )
+        self.epoch = max(self.epoch, int(group.epoch[-1]))
+        self._groups.append(group)
+
+    def _rest(self, ring: RingReader, slot: int) -> dict[str, Any]:
+        message = decode(unpack(ring.rest_of(slot)), allow_pickle=self._allow_pickle)
+        if not isinstance(message.body, dict):
+            raise ProtocolError("the rest of a sample is no dict of fields.")
+        return message.body
+
+    @staticmethod
+    def _run_below(ring: RingReader, below: tuple[int, bool]) -> int:
+        """How many of the samples that wait come before another instance's next one."""
+        slot = ring.peek()
+        indices = ring.slots["index"][slot : slot + ring.waiting]
+        beyond = indices > below[0] if below[1] else indices >= below[0]
+        return max(1, int(beyond.argmax()) if beyond.any() else len(indices))
