@@ -49,6 +49,7 @@ lint: install ## ruff and mypy, as pre-commit and CI run them
 	.venv/bin/mypy
 
 bench: install ## the benchmarks; each prints a table of ratios measured in one run
+	.venv/bin/python benchmarks/stream.py
 	.venv/bin/python benchmarks/render.py
 
 clean: ## removes what make has made, installations included

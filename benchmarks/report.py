@@ -32,19 +32,16 @@ class Row:
     remark: str = ""
 
 
+def row_of_rounds(rounds: list[dict[str, float]], name: str, unit: str, ratio_to: str, remark: str = "") -> Row:
+    """Makes one row: rounds are measured in alternation, so that a noisy machine's noise cancels in the ratios."""
+    value = statistics.median(values[name] for values in rounds)
+    ratio = statistics.median(values[name] / values[ratio_to] for values in rounds)
+    return Row(name, value, unit, ratio, ratio_to, remark)
+
+
 def rows_of_rounds(rounds: list[dict[str, float]], unit: str, ratio_to: str, remarks: dict[str, str]) -> list[Row]:
-    """Makes the rows: rounds are measured in alternation, so that a noisy machine's noise cancels in the ratios."""
-    return [
-        Row(
-            name,
-            statistics.median(values[name] for values in rounds),
-            unit,
-            statistics.median(values[name] / values[ratio_to] for values in rounds),
-            ratio_to,
-            remarks.get(name, ""),
-        )
-        for name in rounds[0]
-    ]
+    """Makes a row of everything that was measured, all in one unit and compared with one row."""
+    return [row_of_rounds(rounds, name, unit, ratio_to, remarks.get(name, "")) for name in rounds[0]]
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -58,10 +55,16 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 def show(title: str, rows: list[Row], file: Path | None) -> None:
     """Prints the rows, and writes them where a file is given."""
-    table = Table("row", "value", "ratio", "to", "what limits it", title=f"{title}; {os.cpu_count()} cores")
+    table = Table(title=f"{title}; {os.cpu_count()} cores")
+    for heading in ("row", "value", "ratio", "to"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("what limits it")
     for row in rows:
         table.add_row(row.name, f"{row.value:.4g} {row.unit}", f"{row.ratio:.3f}", row.ratio_to, row.remark)
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:  # a log has room
+        console.width = 140
+    console.print(table)
     if file is not None:
         fields = ("name", "value", "unit", "ratio", "ratio_to")
         file.write_text(json.dumps([{key: asdict(row)[key] for key in fields} for row in rows], indent=2))

@@ -9,13 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from blendtorch.wire.owned_folder import find_leftovers
+
+SHARED_MEMORY = Path("/dev/shm")
+
 
 @pytest.fixture(autouse=True)
 def leaves_nothing(tmp_path_factory, monkeypatch) -> Iterator[Path]:
     """After every test no process and no file of BlendTorch's is left; gives the folder that temporary files go to.
 
-    Processes are told by an environment variable that they inherit.
+    Processes are told by an environment variable that they inherit. In shared memory, which cannot be put elsewhere,
+    folders without a living owner are what is left; those of other tests at the same time have one.
     """
+    before = set(find_leftovers(SHARED_MEMORY))
     tmp_path_factory.getbasetemp()  # pytest's own is made before the change, elsewhere
     # Short: it holds ipc sockets, whose paths may have 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="bt-test-", dir="/tmp"))
@@ -26,12 +32,17 @@ def leaves_nothing(tmp_path_factory, monkeypatch) -> Iterator[Path]:
     yield folder
     left = []
     deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and (left := marked_processes(mark)):
+    while time.monotonic() < deadline:
+        left = marked_processes(mark)
+        segments = set(find_leftovers(SHARED_MEMORY)) - before
+        if not (left or segments):
+            break
         time.sleep(0.1)
     files = [path.name for path in folder.iterdir() if path.name.startswith(("blend", "tmp"))]
     shutil.rmtree(folder)
     assert not left, f"processes are left: {left}"
     assert not files, f"files are left: {files}"
+    assert not segments, f"shared memory is left: {segments}"
 
 
 def marked_processes(mark: str) -> list[str]:

@@ -44,8 +44,16 @@ class AddressError(BlendTorchError, OSError):
     """An address cannot be bound or connected: in use, malformed, or not of this machine."""
 
 
+class SharedMemoryError(BlendTorchError, OSError):
+    """The system's shared memory is too small, or what a peer has put there cannot be reached."""
+
+
 class PeerTimeout(BlendTorchError, TimeoutError):
     """The peer sent or took nothing for as long as was agreed."""
+
+
+class AuthenticationError(BlendTorchError, PermissionError):
+    """The peer refuses to talk to this end: it wants keys, or other ones."""
 
 
 class BlenderNotFoundError(BlendTorchError, FileNotFoundError):

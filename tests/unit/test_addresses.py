@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from blendtorch.btt.addresses import choose_addresses, client_address, is_loopback, primary_ip
+from blendtorch.btt.addresses import choose_addresses, client_address, control_address, is_loopback, primary_ip
 from blendtorch.errors import AddressError, ConfigError
 
 
@@ -40,6 +40,23 @@ def test_ipc_lies_in_the_folder(tmp_path: Path) -> None:
         "DATA": [f"ipc://{tmp_path}/DATA-0", f"ipc://{tmp_path}/DATA-1"],
         "CTRL": [f"ipc://{tmp_path}/CTRL-0", f"ipc://{tmp_path}/CTRL-1"],
     }
+
+
+def test_ipc_is_chosen_where_it_serves_and_nothing_asks_for_tcp(tmp_path: Path) -> None:
+    first = free_ports(4)
+    for options, start in [
+        ({}, f"ipc://{tmp_path}/"),
+        ({"bind_addr": "localhost"}, f"ipc://{tmp_path}/"),
+        ({"bind_addr": "0.0.0.0"}, "tcp://0.0.0.0:"),
+        ({"start_port": first}, f"tcp://127.0.0.1:{first}"),
+        ({"folder": tmp_path / ("x" * 120)}, "tcp://127.0.0.1:"),
+    ]:
+        assert choose(**{"folder": tmp_path, "proto": "auto", **options})["DATA"][0].startswith(start)
+
+
+def test_reports_come_by_ipc_where_it_serves(tmp_path: Path) -> None:
+    assert control_address(tmp_path) == f"ipc://{tmp_path}/control"
+    assert control_address(tmp_path / ("x" * 120)) == "tcp://127.0.0.1:*"
 
 
 @pytest.mark.parametrize(
@@ -109,7 +126,7 @@ def test_an_address_of_another_machine_is_refused(tmp_path: Path, host: str) -> 
         ({"start_port": 0}, "start_port is 0"),
         ({"start_port": 65_533}, r"expected 1 \.\. 65532"),
         ({"start_port": -1}, "start_port is -1"),
-        ({"proto": "udp"}, "proto is 'udp'"),
+        ({"proto": "udp"}, "proto is 'udp', expected 'auto', 'tcp' or 'ipc'"),
     ],
 )
 def test_contradictions_are_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:

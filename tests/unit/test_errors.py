@@ -18,6 +18,7 @@ BUILTIN = {
     "EncodeError": ValueError,
     "AddressError": OSError,
     "PeerTimeout": TimeoutError,
+    "AuthenticationError": PermissionError,
     "BlenderNotFoundError": FileNotFoundError,
     "InstanceError": RuntimeError,
     "InstanceStartTimeout": TimeoutError,

@@ -48,7 +48,11 @@ def violations(source: str, module: str, is_package: bool = False) -> list[str]:
         forbid(names, "blendtorch/__init__ imports nothing")
     if is_within(module, "blendtorch.wire"):
         allowed = ["numpy", "blendtorch.errors", "blendtorch.wire"]
-        allowed += ["zmq"] if module == "blendtorch.wire.sockets" else []
+        allowed += (
+            ["zmq"]
+            if is_within(module, *(f"blendtorch.wire.{name}" for name in ("sockets", "curve", "handshake")))
+            else []
+        )
         # "from .." imports the package itself, which is nothing but its version.
         forbid({n for n in outside if not is_within(n, *allowed) and n != "blendtorch"}, "wire: stdlib, numpy, errors")
     if is_within(module, "blendtorch.btb"):
@@ -89,6 +93,7 @@ BAD = [
     ("import os", "blendtorch"),
     ("from . import errors", "blendtorch"),
     ("import zmq", "blendtorch.wire.codec"),
+    ("import zmq.auth", "blendtorch.wire.duplex"),
     ("import torch", "blendtorch.wire.sockets"),
     ("def f():\n    import torch.nn", "blendtorch.wire.codec"),
     ("from ..btt import launcher", "blendtorch.wire.duplex"),
@@ -120,6 +125,7 @@ GOOD = [
         "blendtorch.wire.codec",
     ),
     ("import zmq", "blendtorch.wire.sockets"),
+    ("import zmq\nfrom zmq.utils import z85", "blendtorch.wire.handshake"),
     ("from .. import __version__\nimport bpy, gpu, numpy\nfrom ..wire import Kind", "blendtorch.btb.session"),
     ("import torch, gymnasium\nfrom ..wire.sockets import MessageSocket", "blendtorch.btt.dataset"),
     ("import bpy\nbpy.app.version", "blendtorch.btb.compat"),

@@ -9,18 +9,22 @@ from blendtorch.wire import LaunchArguments
 
 text = st.text(st.characters(exclude_characters="="), min_size=1)
 arguments = st.builds(
-    lambda btid, others, seed, sockets, control, epoch: LaunchArguments(
-        btid, btid + others, seed, sockets, control, epoch
-    ),
+    lambda btid, others, *rest: LaunchArguments(btid, btid + others, *rest),
     st.integers(0, 10**6),
     st.integers(1, 10**6),
     st.integers(0, 2**128),
     st.dictionaries(text, st.text(min_size=1)),
     st.none() | st.text(min_size=1),
     st.integers(0, 10**6),
+    st.none() | st.integers(1, 10**6),
+    st.none() | st.text(min_size=1),
+    st.integers(0, 2**40),
 )
 # A script's own words: anything that is neither one of ours nor "--".
-OURS = ("-btid", "-btcount", "-btseed", "-btepoch", "-btcontrol", "-btsocket", "-btsockets")
+OURS = (
+    *("-btid", "-btcount", "-btseed", "-btepoch", "-btcontrol", "-btparent"),
+    *("-btfolder", "-btshm", "-btsocket", "-btsockets"),
+)
 own_words = st.lists(
     st.one_of(st.text(), st.sampled_from(["-b", "-bt", "-btsock", "--btid", "-n", "-5", "lr=0.1", "--x=a b"])).filter(
         lambda word: word != "--" and word.partition("=")[0] not in OURS
@@ -45,7 +49,7 @@ def test_nothing_after_two_dashes_is_read() -> None:
 
 
 def test_defaults_are_those_of_a_script_started_by_hand() -> None:
-    assert LaunchArguments.parse([]) == (LaunchArguments(0, 1, 0, {}, None, 0), [])
+    assert LaunchArguments.parse([]) == (LaunchArguments(0, 1, 0, {}, None, 0, None, None, 256 << 20), [])
     assert LaunchArguments.parse(["-btid", "2"])[0].num_instances == 3
 
 
@@ -77,6 +81,8 @@ def test_sockets_of_the_predecessors_spelling_end_where_addresses_end() -> None:
         (["-btseed", "-5"], "-btseed is '-5'"),
         (["-btseed", "9" * 5000], "-btseed is"),
         (["-btepoch", "-1"], "-btepoch is '-1'"),
+        (["-btshm", "1e9"], "-btshm is '1e9'"),
+        (["-btfolder"], "-btfolder lacks its value"),
         (["-btid"], "-btid lacks its value"),
         (["-btsocket"], "-btsocket lacks its value"),
         (["-btsocket", "tcp://127.0.0.1:1"], "expected NAME=ADDRESS"),

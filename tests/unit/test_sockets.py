@@ -2,10 +2,11 @@
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from exact import assert_exact
 
 from blendtorch.errors import AddressError, PeerTimeout, PickleNotAllowedError, ProtocolError, ProtocolVersionError
 from blendtorch.wire import Kind, Message, encode, sockets
-from blendtorch.wire.sockets import MessageSocket, offer
+from blendtorch.wire.curve import CurveKeys
+from blendtorch.wire.sockets import MessageSocket, answer
 
 WAIT_S = 20.0
 MakeSocket = Callable[..., MessageSocket]
@@ -233,7 +235,8 @@ def test_a_port_in_use_is_an_address_error(make_socket: MakeSocket) -> None:
 
 def test_an_address_of_another_machine_is_an_address_error(make_socket: MakeSocket) -> None:
     with pytest.raises(AddressError, match="No network interface of this machine"):
-        make_socket("push", "tcp://192.0.2.1:5555", bind=True)  # for documentation alone (RFC 5737)
+        # An address for documentation alone (RFC 5737).
+        make_socket("push", "tcp://192.0.2.1:5555", bind=True, curve=CurveKeys.generate())
 
 
 BAD_ADDRESSES = ["", "nonsense", "tcp://", "tcp://127.0.0.1", "tcp://127.0.0.1:99999", "http://127.0.0.1:1", "tcp://:x"]
@@ -289,31 +292,50 @@ def test_flush_gives_up_in_time(make_socket: MakeSocket, tmp_path: Path) -> None
     subprocess.run([sys.executable, "-c", PUBLISH_AND_EXIT, address, "600", "0.2"], check=True, timeout=WAIT_S)
 
 
-def test_an_offer_leaves_no_receiver_out(address: str, make_socket: MakeSocket) -> None:
-    sender = make_socket("push", address, bind=True)
-    receivers = [make_socket("pull", sender.addresses, bind=False) for _ in range(3)]
-    failure = Message(Kind.ERROR, {"error": "x", "traceback": "y"}, 4)
-    sender.offer(failure, 0.5)
-    assert [receiver.recv(WAIT_S) for receiver in receivers] == [failure] * 3
-
-
-def test_an_offer_reaches_all_who_connect_while_it_stands(make_socket: MakeSocket, tmp_path: Path) -> None:
-    address = f"ipc://{tmp_path}/offer"
-    message = Message(Kind.ERROR, {"error": "x"}, 4)
+@contextmanager
+def answering(address: str, message: Message) -> Iterator[None]:
+    """Answers at an address for as long as the block runs."""
+    stop = threading.Event()
     with ThreadPoolExecutor(1) as pool:
-        offering = pool.submit(offer, address, message, 1.0)
-        receivers = [make_socket("pull", address, bind=False) for _ in range(2)]
-        assert [receiver.recv(WAIT_S) for receiver in receivers] == [message, message]
-        offering.result(WAIT_S)
+        done = pool.submit(answer, address, message, stop)
+        try:
+            yield
+        finally:
+            stop.set()
+        done.result(WAIT_S)
 
 
-def test_an_offer_ends_in_time_when_nobody_comes(address: str) -> None:
+def ask(receiver: MessageSocket) -> Message:
+    receiver.send(Message(Kind.READY, {}), WAIT_S)
+    return receiver.recv(WAIT_S)
+
+
+def test_an_answer_reaches_all_who_ask_as_often_as_they_do(make_socket: MakeSocket, tmp_path: Path) -> None:
+    address = f"ipc://{tmp_path}/answer"
+    failure = Message(Kind.ERROR, {"error": "x", "traceback": "y"}, 4)
+    early = make_socket("dealer", address, bind=False)
+    with answering(address, failure):
+        late = make_socket("dealer", address, bind=False)
+        assert [ask(receiver) for receiver in (early, late, late)] == [failure] * 3
+
+
+def test_what_is_no_message_does_not_end_the_answers(make_socket: MakeSocket, tmp_path: Path) -> None:
+    address = f"ipc://{tmp_path}/answer"
+    end = Message(Kind.END, {"made": None}, 4)
+    with answering(address, end), zmq.Context() as context, context.socket(zmq.DEALER) as stranger:
+        stranger.connect(address)
+        stranger.send(b"hello?")
+        assert ask(make_socket("dealer", address, bind=False)) == end
+
+
+def test_answers_end_soon_when_nobody_comes(tmp_path: Path) -> None:
     started = time.monotonic()
-    offer(address, sample(0), 0.1)
-    assert 0.1 <= time.monotonic() - started < 2
+    with answering(f"ipc://{tmp_path}/answer", sample(0)):
+        pass
+    assert time.monotonic() - started < 2
 
 
-def test_an_offer_leaves_a_living_sender_its_address(make_socket: MakeSocket) -> None:
+def test_an_answer_leaves_a_living_sender_its_address(make_socket: MakeSocket) -> None:
     taken = make_socket("push", "tcp://127.0.0.1:*", bind=True).addresses[0]
     with pytest.raises(AddressError):
-        offer(taken, sample(0), 0.05)
+        answer(taken, sample(0), threading.Event())

@@ -28,7 +28,9 @@ class AnimationController:
     Attributes:
         pre_play, pre_animation, pre_frame, post_frame, post_animation, post_play: The signals.
         frameid: The frame being played.
-        episode: The running number of the episode, from 0.
+        episode: The running number of the episode, from 0; an instance that was restarted goes on with the one that it was
+            at. Unless the script has asked for `btb.sample_indices`, it numbers what is published: the samples of the
+            instance's n-th episode have the index `btid + n * num_instances`.
         playing: Whether the controller is playing.
     """
 
@@ -116,12 +118,24 @@ class AnimationController:
         """The one sequence of signals, for all ways of playing; yields after each frame."""
         try:
             self.pre_play.invoke()
-            while not self._stop and self.episode != num_episodes:
+            while not self._stop:
+                self._choose_episode()
+                if num_episodes != -1 and self.episode >= num_episodes:
+                    break
                 yield from self._play_episode(scene, first, last)
                 self.episode += 1
             self.post_play.invoke()
         finally:
             self.playing = False
+
+    def _choose_episode(self) -> None:
+        """Makes the episode the index of what is published, and passes over those that a predecessor has delivered."""
+        session = current_session()
+        if session is None or session.position.chosen_by_script:
+            return
+        position, args = session.position, session.args
+        self.episode = max(self.episode, (position.owed_index - args.btid) // args.num_instances)
+        position.index = args.btid + self.episode * args.num_instances
 
     def _play_episode(self, scene: bpy.types.Scene, first: int, last: int) -> Iterator[None]:
         self.frameid = first

@@ -11,8 +11,8 @@ class DuplexChannel(duplex.DuplexChannel):
     _binds = True
 
     def __init__(self, address: str, btid: int | None = None, **options: Any) -> None:
-        super().__init__(address, btid, **options)
         self._session = open_session(LaunchArguments())
+        super().__init__(address, btid, **{"curve": self._session.curve, **options})
         self._session.add_channel(self)
 
     def close(self) -> None:

@@ -1,25 +1,35 @@
 """The channel on which an instance publishes its samples."""
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import ConfigError
-from ..wire import Kind, LaunchArguments, Message
-from ..wire.sockets import DEFAULT_QUEUE_SIZE, MessageSocket
+from ..wire import LaunchArguments
+from ..wire.sample_sender import SampleSender
+from ..wire.sockets import DEFAULT_QUEUE_SIZE
 from .session import open_session
+
+# Receivers get these with every sample.
+RESERVED_FIELDS = ("btid", "btepoch", "btseq", "btindex")
 
 
 class BlenderOutputChannel:
     """Publishes samples to the training side. Binds `address`; any number of clients connect, and share the samples.
 
+    On the same machine samples go through shared memory, otherwise through the socket.
+
     Args:
         address: What to bind, usually `btargs.btsockets["DATA"]`.
         btid: Id of this instance, sent along with every sample.
-        send_hwm: How many samples may wait for each client before `publish` blocks.
+        send_hwm: How many samples may wait before `publish` blocks: in shared memory, or for each client elsewhere.
         linger_ms: How many milliseconds samples still queued at the end may take to leave.
         allow_pickle: Whether fields that the protocol has no type for are pickled. Both ends must ask for it.
 
     Raises:
         AddressError: The address is in use, malformed, or not of this machine.
+        ConfigError: The address can be reached from other machines, and this instance has no keys; see the guide.
     """
 
     def __init__(
@@ -33,45 +43,79 @@ class BlenderOutputChannel:
     ) -> None:
         # The session that this process is already, where the script has parsed its arguments.
         self._session = open_session(LaunchArguments())
+        args = self._session.args
         self.btid = btid
-        self._epoch = self._session.args.epoch
         self._linger_s = linger_ms / 1000
-        self._seq = 0
-        self._socket = MessageSocket("push", address, bind=True, queue_size=send_hwm, allow_pickle=allow_pickle)
+        # Only what the launcher knows of has a place in its folder.
+        name = next((name for name, of_name in args.btsockets.items() if of_name == address), None)
+        self._sender = SampleSender(
+            address,
+            btid,
+            num_instances=args.num_instances,
+            epoch=args.epoch,
+            queue_size=send_hwm,
+            shm_bytes=args.shm_bytes,
+            folder=Path(args.folder) if args.folder and name else None,
+            name=name or "DATA",
+            allow_pickle=allow_pickle,
+            curve=self._session.curve,
+        )
+        self._session.position.owed_index = self._sender.resumed.index
         self._session.add_channel(self)
 
     @property
     def address(self) -> str:
         """The address that is bound; where a free port was asked for, the port that was found."""
-        return self._socket.addresses[0]
+        return self._sender.address
 
     def publish(self, **fields: Any) -> None:
         """Sends one sample. Blocks while the clients' queues are full, or no client is connected.
 
-        Writable arrays are copied before this returns, so they may be drawn into again; read-only ones are not copied.
+        Arrays are copied before this returns, so they may be drawn into again. A sample that was delivered before this
+        instance was restarted is passed over.
 
         Args:
             **fields: The sample: numpy arrays, numbers, strings, lists, dicts, ...; see docs/protocol.md. The receiver
-                gets them with the field `btid` added.
+                gets them with `btid` (the instance), `btepoch` (how often it was restarted), `btseq` (number of the
+                sample in this instance's stream) and `btindex` (see `btb.sample_indices`) added.
 
         Raises:
             PickleNotAllowedError: A field has a type that the protocol does not know; names the field.
-            ConfigError: A field is called `btid`.
+            ConfigError: A field is called as one of those that are added.
         """
-        if "btid" in fields:
-            raise ConfigError("the field name 'btid' is taken: every sample carries the id of its instance under it.")
-        self._socket.send(Message(Kind.SAMPLE, fields, self.btid, self._epoch, self._seq))
-        self._seq += 1
+        if taken := [name for name in RESERVED_FIELDS if name in fields]:
+            raise ConfigError(f"the field name {taken[0]!r} is taken: every sample carries it already. Choose another.")
+        position = self._session.position
+        self._sender.publish(fields, position.index)
+        position.owed_index = self._sender.resumed.index
+        self._session.published += 1
+
+    def reserve(self, name: str, shape: tuple[int, ...], dtype: Any = np.uint8) -> np.ndarray:
+        """Memory to draw the next sample's field into, which `publish` then need not copy.
+
+        `image = channel.reserve("image", renderer.shape)`, `renderer.render(out=image)`, `channel.publish(image=image)`.
+
+        Args:
+            name: The name under which it will be published.
+            shape: Its shape.
+            dtype: Its dtype.
+
+        Returns:
+            An array with arbitrary content, to be used until the next `publish`.
+        """
+        return self._sender.reserve(name, shape, dtype)
 
     def publish_error(self, body: dict[str, str], duration_s: float) -> None:
         """Tells all clients that are connected, or connect within `duration_s` seconds, that this instance has failed."""
-        self._socket.offer(Message(Kind.ERROR, body, self.btid, self._epoch, self._seq), duration_s)
+        self._sender.fail(body, duration_s)
 
     def ready(self) -> bool:
         """Whether `publish` would not block."""
-        return self._socket.can_send()
+        return self._sender.ready()
 
     def close(self) -> None:
-        """Closes the channel; what is queued may still leave for `linger_ms`, as long as this process lives."""
+        """Closes the channel: clients are told that the stream has ended, and get what is queued within `linger_ms`."""
         self._session.remove_channel(self)
-        self._socket.close(self._linger_s)
+        # A launched instance that is told to end may be started again, to go on with the stream.
+        interrupted = self._session.interrupted and self._session.args.control is not None
+        self._sender.close(0 if self._session.interrupted else self._linger_s, ended=not interrupted)

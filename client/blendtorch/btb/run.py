@@ -42,11 +42,11 @@ def main(argv: Sequence[str]) -> None:
     scene, script, script_argv = _split(argv)
     try:
         args, _ = LaunchArguments.parse(script_argv)
+        session = open_session(args, supervised=True)
     except ConfigError as error:
         _refuse(str(error))
     if args.parent is not None:
         end_with_launcher(args.parent)
-    session = open_session(args, supervised=True)
     code = _run(session, scene, script, script_argv)
     if code or compat.is_background():
         session.exit(code)

@@ -15,8 +15,11 @@ from typing import Any, NoReturn, Protocol
 from .. import __version__
 from ..errors import BlendTorchError
 from ..wire import Kind, LaunchArguments, Message
-from ..wire.sockets import MessageSocket, flush, offer
+from ..wire.curve import CurveKeys, curve_from_environment
+from ..wire.sockets import MessageSocket, answer, flush
 from . import compat
+from .heartbeat import Heartbeat
+from .stream_position import StreamPosition
 
 # How long a failing instance tries to tell those who listen, and how long the end of a process waits for its queues.
 REPORT_TIMEOUT_S = 2.0
@@ -41,17 +44,32 @@ class Session:
         args: Who this instance is and whom it reports to.
         supervised: Whether `blendtorch.btb.run` runs the script and handles its exceptions. Otherwise the script was
             started by hand, and the session takes care that an exception ends Blender with a nonzero exit status.
+
+    Attributes:
+        args: The same.
+        curve: The keys of the launch, if it has some.
+        position: Where in the stream it is.
+        published: How many samples this process has published, on all its channels together; they count it up.
     """
 
     def __init__(self, args: LaunchArguments, supervised: bool) -> None:
         self.args = args
+        self.curve = curve_from_environment()  # at once, so that what the script starts does not inherit them
+        self.published = 0
+        self.position = StreamPosition()
         self._channels: list[Channel] = []
         self._said_hello = False
         self._failed = False
         self._control = MessageSocket("push", args.control, bind=False) if args.control else None
+        self._heartbeat: Heartbeat | None = None
         atexit.register(self.close)
         if not supervised and compat.is_background():
             sys.excepthook = self._exit_on_exception
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal has ended this process: then nobody waits for what it has not delivered."""
+        return _ended_by_signal
 
     def hello(self) -> None:
         """Tells the launcher, once, that the script is running."""
@@ -65,6 +83,8 @@ class Session:
             "python": sys.version.split()[0],
         }
         self._tell_launcher(Message(Kind.HELLO, body, self.args.btid, self.args.epoch))
+        if self._control is not None:
+            self._heartbeat = Heartbeat(self.args, lambda: self.published)
 
     def add_channel(self, channel: Channel) -> None:
         """Registers a channel that is told of failures and closed, its queue flushed, when this process ends."""
@@ -98,13 +118,17 @@ class Session:
         message = Message(Kind.ERROR, body, self.args.btid, self.args.epoch)
         for address in self.args.btsockets.values():
             if address not in used:
-                _try_to_report(offer, address, message, REPORT_TIMEOUT_S)
+                _try_to_report(_answer_for_a_while, address, message, self.curve)
 
     def close(self, flush_timeout_s: float = FLUSH_TIMEOUT_S) -> None:
         """Closes all channels; what they have queued is sent, each within its own linger time."""
         atexit.unregister(self.close)
         for channel in list(self._channels):
             channel.close()
+        if self._heartbeat:
+            # Not before: a channel may take long to get rid of what it holds.
+            self._heartbeat.end(silent_s=flush_timeout_s + REPORT_TIMEOUT_S)
+            self._heartbeat = None
         if self._control:
             self._control.close(REPORT_TIMEOUT_S)
         flush(flush_timeout_s)
@@ -145,6 +169,14 @@ def _try_to_report(report: Callable[..., None], *args: Any) -> None:
         report(*args)
     except BlendTorchError as unheard:
         print(f"could not report: {unheard}", file=sys.stderr, flush=True)
+
+
+def _answer_for_a_while(address: str, message: Message, curve: CurveKeys | None) -> None:
+    over = threading.Event()
+    timer = threading.Timer(REPORT_TIMEOUT_S, over.set)
+    timer.daemon = True
+    timer.start()
+    answer(address, message, over, curve)
 
 
 _session: Session | None = None

@@ -2,6 +2,7 @@
 
 from ..errors import (
     AddressError,
+    AuthenticationError,
     BlenderNotFoundError,
     BlendTorchError,
     ConfigError,
@@ -15,6 +16,7 @@ from ..errors import (
     ScriptError,
     UnknownSocketError,
 )
+from ..wire.curve import CurveKeys
 from .colors import linear_to_srgb, srgb_to_linear
 from .dataset import RemoteIterableDataset
 from .duplex import DuplexChannel
@@ -22,16 +24,22 @@ from .finder import Blender, find_blender
 from .launch_info import LaunchInfo
 from .launcher import BlenderLauncher
 from .montage import montage
+from .stats import InstanceStats, StreamStats
+from .stream_loader import StreamLoader
+from .supervisor import Restart
 
 __all__ = [
     "AddressError",
+    "AuthenticationError",
     "BlendTorchError",
     "Blender",
     "BlenderLauncher",
     "BlenderNotFoundError",
     "ConfigError",
+    "CurveKeys",
     "DuplexChannel",
     "InstanceError",
+    "InstanceStats",
     "InstanceStartTimeout",
     "LaunchInfo",
     "MissingFileError",
@@ -40,7 +48,10 @@ __all__ = [
     "ProtocolError",
     "ProtocolVersionError",
     "RemoteIterableDataset",
+    "Restart",
     "ScriptError",
+    "StreamLoader",
+    "StreamStats",
     "UnknownSocketError",
     "find_blender",
     "linear_to_srgb",

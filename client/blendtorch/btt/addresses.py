@@ -1,7 +1,6 @@
 """Which addresses the sockets of launched instances get."""
 
 import errno
-import ipaddress
 import os
 import socket
 import sys
@@ -10,6 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 
 from ..errors import AddressError, ConfigError
+from ..wire.curve import is_loopback
 
 _IPC_PATH_LIMIT = 107  # bytes, of a Unix domain socket's path
 
@@ -28,7 +28,7 @@ def choose_addresses(
     Args:
         named_sockets: The names.
         num_instances: The number of instances.
-        proto: "tcp" or "ipc".
+        proto: "tcp", "ipc", or "auto": ipc where it can serve, and nothing asks for tcp (a port, another interface).
         bind_addr: IPv4 address to bind with tcp; "primaryip" for the one that other machines reach this one by.
         start_port: First of the consecutive tcp ports to use; None for any free ones.
         folder: Where ipc sockets may lie.
@@ -41,31 +41,30 @@ def choose_addresses(
         ConfigError: An argument is out of range, or ipc cannot serve here.
         AddressError: A port is in use, or `bind_addr` is not of this machine.
     """
-    if proto == "ipc":
+    if proto in ("ipc", "auto"):
         paths = {name: [folder / f"{name}-{i}" for i in range(num_instances)] for name in named_sockets}
-        fits = all(len(os.fsencode(path)) <= _IPC_PATH_LIMIT for of_name in paths.values() for path in of_name)
-        if not (os.name == "posix" and fits):
+        serves = all(_serves_ipc(path) for of_name in paths.values() for path in of_name)
+        if proto == "ipc" and not serves:
             raise ConfigError(f"proto is 'ipc', which cannot serve here (folder {folder}). Leave it out, or use 'tcp'.")
-        return {name: [f"ipc://{path}" for path in of_name] for name, of_name in paths.items()}, ExitStack()
-    if proto != "tcp":
-        raise ConfigError(f"proto is {proto!r}, expected 'tcp' or 'ipc'.")
+        if serves and (proto == "ipc" or (start_port is None and is_loopback(bind_addr))):
+            return {name: [f"ipc://{path}" for path in of_name] for name, of_name in paths.items()}, ExitStack()
+    elif proto != "tcp":
+        raise ConfigError(f"proto is {proto!r}, expected 'auto', 'tcp' or 'ipc'.")
     host = primary_ip() if bind_addr == "primaryip" else "0.0.0.0" if bind_addr == "*" else bind_addr
     found, reservation = _tcp_ports(host, len(named_sockets) * num_instances, start_port)
     ports = iter(found)
     return {name: [f"tcp://{host}:{next(ports)}" for _ in range(num_instances)] for name in named_sockets}, reservation
 
 
+def control_address(folder: Path) -> str:
+    """What the launcher binds for its instances' reports; an ipc socket where possible, for this user alone to reach."""
+    path = folder / "control"
+    return f"ipc://{path}" if _serves_ipc(path) else "tcp://127.0.0.1:*"
+
+
 def client_address(address: str) -> str:
     """What a client connects to for what an instance binds: an address of all interfaces becomes the primary one."""
     return address.replace("tcp://0.0.0.0:", f"tcp://{primary_ip()}:")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is reached from this machine alone."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def primary_ip() -> str:
@@ -76,6 +75,10 @@ def primary_ip() -> str:
             return probe.getsockname()[0]
         except OSError:
             return "127.0.0.1"
+
+
+def _serves_ipc(path: Path) -> bool:
+    return os.name == "posix" and len(os.fsencode(path)) <= _IPC_PATH_LIMIT
 
 
 def _tcp_ports(host: str, count: int, start_port: int | None) -> tuple[list[int], ExitStack]:

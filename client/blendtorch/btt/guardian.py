@@ -2,7 +2,7 @@
 
 Started by the launcher as a process of its own, with the standard library alone::
 
-    python guardian.py FOLDER      < "watch PID" lines; "done" when the launcher has cleaned up itself
+    python guardian.py FOLDER ...  < lines "watch PID", "forget PID"; "done" when the launcher has cleaned up itself
 
 It sees the launcher's death by its standard input's end, or by getting another parent: after a fork (the workers of a
 `DataLoader`) the pipe's other end can outlive the launcher.
@@ -14,8 +14,46 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 
 _CHECK_EVERY_S = 0.2
+
+
+class Guardian:
+    """The launcher's side: starts the guardian process.
+
+    Args:
+        folders: What it removes.
+    """
+
+    def __init__(self, folders: Sequence[str | os.PathLike]) -> None:
+        command = [sys.executable, "-I", __file__, *map(str, folders)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, bufsize=1, start_new_session=True)
+
+    def watch(self, pid: int) -> None:
+        """Makes it end this process, and all of its group, when the launcher dies."""
+        self._tell(f"watch {pid}\n")
+
+    def forget(self, pid: int) -> None:
+        """Tells it that this process has been ended: its id may be somebody else's soon."""
+        self._tell(f"forget {pid}\n")
+
+    def dismiss(self) -> None:
+        """Ends the guardian, for the launcher has cleaned up itself."""
+        self._tell("done\n")
+        assert self._process.stdin
+        try:
+            self._process.stdin.close()
+        except OSError:
+            pass
+        self._process.wait()
+
+    def _tell(self, line: str) -> None:
+        assert self._process.stdin
+        try:
+            self._process.stdin.write(line)
+        except OSError:
+            pass  # somebody has killed it; instances still end with the launcher by themselves, see `btb/orphan.py`
 
 
 def kill_tree(pid: int) -> None:
@@ -30,10 +68,10 @@ def kill_tree(pid: int) -> None:
 
 
 def main() -> None:
-    folder, parent = sys.argv[1], os.getppid()
+    folders, parent = sys.argv[1:], os.getppid()
     # Ctrl-C in the terminal is the launcher's to handle.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    pids: list[int] = []
+    pids: set[int] = set()
     ended = threading.Event()
 
     def read() -> None:
@@ -41,7 +79,7 @@ def main() -> None:
             word, _, pid = line.strip().partition(" ")
             if word == "done":
                 os._exit(0)
-            pids.append(int(pid))
+            (pids.discard if word == "forget" else pids.add)(int(pid))
         ended.set()
 
     threading.Thread(target=read, daemon=True).start()
@@ -50,7 +88,8 @@ def main() -> None:
     ended.wait(1.0)  # what the launcher wrote last is still to be read
     for pid in pids:
         kill_tree(pid)
-    shutil.rmtree(folder, ignore_errors=True)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

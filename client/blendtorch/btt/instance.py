@@ -7,13 +7,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from .guardian import kill_tree
+from .guardian import Guardian, kill_tree
 
 _POLL_S = 0.02
 _TAIL_LINES = 30
 _TAIL_BYTES = 16_384
-# How long a hanging process gets to print where it hangs.
-_STACK_DUMP_S = 0.5
 
 
 class Instance:
@@ -22,18 +20,36 @@ class Instance:
     Args:
         btid: Id of the instance.
         command: Its command line.
-        log_file: Where its standard output and error go; overwritten.
+        log_file: Where its standard output and error go; overwritten, unless it takes the place of another.
         env: Its environment.
+        guardian: Ends it when this process dies, if there is one.
+        epoch: How often it has been restarted with this one.
+        reason: Why the one before was ended or had ended; for the log.
 
     Raises:
         OSError: The command cannot be started.
     """
 
-    def __init__(self, btid: int, command: Sequence[str], log_file: Path, env: dict[str, str]) -> None:
+    def __init__(
+        self,
+        btid: int,
+        command: Sequence[str],
+        log_file: Path,
+        env: dict[str, str],
+        guardian: Guardian | None = None,
+        epoch: int = 0,
+        reason: str = "",
+    ) -> None:
         self.btid = btid
+        self.epoch = epoch
         self.command = list(command)
         self.log_file = log_file
-        with open(log_file, "wb") as log:
+        self._guardian = guardian
+        self._is_buried = False
+        with open(log_file, "ab" if epoch else "wb") as log:
+            if epoch:
+                log.write(f"\n--- blendtorch: instance {btid} is restarted (epoch {epoch}): it {reason} ---\n".encode())
+                log.flush()
             self._process = subprocess.Popen(
                 self.command,
                 stdin=subprocess.DEVNULL,
@@ -42,6 +58,8 @@ class Instance:
                 env=env,
                 start_new_session=True,
             )
+        if guardian:
+            guardian.watch(self.pid)
 
     @property
     def pid(self) -> int:
@@ -72,15 +90,24 @@ class Instance:
             self._process.terminate()
 
     def kill(self) -> None:
-        """Ends it and everything it has started, for certain."""
+        """Ends it and everything it has started, for certain. Nothing happens when that is done."""
+        if self._is_buried:  # its id may be somebody else's by now
+            return
+        self._is_buried = True
         kill_tree(self.pid)
+        if self._guardian:
+            self._guardian.forget(self.pid)
         self._process.wait()
 
-    def dump_stacks(self) -> None:
-        """Makes a hanging script print to its log where it hangs."""
+    def send_kill(self) -> None:
+        """As `kill`, without waiting for the end; `kill` is still to be called."""
+        if not self._is_buried:
+            kill_tree(self.pid)
+
+    def request_stacks(self) -> None:
+        """Makes a hanging script print to its log where it hangs, which takes it a moment."""
         if hasattr(signal, "SIGUSR1") and self.exit_code is None:
             os.kill(self.pid, signal.SIGUSR1)
-            time.sleep(_STACK_DUMP_S)
 
     def describe_end(self) -> str:
         """How it ended, in words."""

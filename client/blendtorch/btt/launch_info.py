@@ -1,6 +1,7 @@
 """How to reach launched instances: what a client on the same or another machine connects with."""
 
 import json
+import logging
 import os
 import tempfile
 from dataclasses import asdict, dataclass, field
@@ -8,6 +9,9 @@ from pathlib import Path
 
 from ..errors import ConfigError, MissingFileError
 from ..wire import NamedSockets
+from ..wire.curve import CurveKeys
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -18,11 +22,13 @@ class LaunchInfo:
         addresses: For each named socket, the addresses of all instances, in the order of their ids.
         commands: The command line of each instance.
         pids: The process id of each instance, on the machine that launched them.
+        curve: The clients' keys, for `curve=` of all that connects; None where only this machine can connect.
     """
 
     addresses: dict[str, list[str]]
     commands: list[list[str]] = field(default_factory=list)
     pids: list[int] = field(default_factory=list)
+    curve: CurveKeys | None = None
 
     def save_json(self, file: str | os.PathLike) -> None:
         """Writes the info, whole or not at all, to a file that only this user can read (mode 0600)."""
@@ -37,14 +43,17 @@ class LaunchInfo:
 
     @classmethod
     def load_json(cls, file: str | os.PathLike) -> "LaunchInfo":
-        """Reads what `save_json` wrote.
+        """Reads what `save_json` wrote. Warns when it holds keys, and other users can read it.
 
         Raises:
             MissingFileError: There is no such file.
             ConfigError: It is not a launch info.
         """
         try:
-            info = cls(**json.loads(Path(file).read_text(encoding="utf-8")))
+            values = json.loads(Path(file).read_text(encoding="utf-8"))
+            if isinstance(values, dict) and values.get("curve") is not None:
+                values["curve"] = CurveKeys(**values["curve"])
+            info = cls(**values)
         except FileNotFoundError:
             raise MissingFileError(
                 f"there is no launch info {file}. `blendtorch launch ... --out {file}` writes one; is it running?"
@@ -60,6 +69,8 @@ class LaunchInfo:
             raise ConfigError(
                 f"{file} is not a launch info written by BlendTorch: {', '.join(wrong)} is of another form."
             )
+        if info.curve is not None and os.name == "posix" and os.stat(file).st_mode & 0o077:
+            log.warning("%s holds the keys of a launch, and other users may read it: chmod 600 %s", file, file)
         return info
 
 

@@ -1,38 +1,37 @@
-"""Starts Blender instances, waits until their scripts run, and ends them for certain."""
+"""Starts Blender instances, waits until their scripts run, keeps them running, and ends them for certain."""
 
 import logging
 import os
 import re
 import secrets
-import shutil
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from ..errors import ConfigError, InstanceStartTimeout, MissingFileError, PeerTimeout
 from ..wire import LaunchArguments
+from ..wire.curve import ENVIRONMENT_VARIABLE, CurveKeys, needs_curve
+from ..wire.launch_args import DEFAULT_SHM_BYTES
+from ..wire.owned_folder import OwnedFolder, make_folder
 from ..wire.sockets import MessageSocket
-from . import guardian
-from .addresses import choose_addresses, client_address, is_loopback
+from .addresses import choose_addresses, client_address, control_address
 from .finder import Blender, find_blender
+from .guardian import Guardian
 from .instance import Instance
 from .launch_info import LaunchInfo
 from .monitor import Monitor
+from .supervisor import STACK_DUMP_S, TERMINATE_GRACE_S, OnFailure, Policy, Restart, Supervisor
 
 log = logging.getLogger(__name__)
 
 DEFAULT_START_TIMEOUT_S = 120.0
 _POLL_S = 0.05
 _TELL_AFTER_S = 10.0
-# How long instances get to end by themselves before they are killed.
-_TERMINATE_GRACE_S = 3.0
+_SHARED_MEMORY = Path("/dev/shm")
 
 
 class BlenderLauncher:
@@ -41,6 +40,9 @@ class BlenderLauncher:
     Entering returns once every instance has reported that its script runs (`btb.parse_blendtorch_args`). Leaving ends
     all instances and what they have started, and removes all files but the logs in `log_dir`. Instances end, too, when
     this process dies, however it dies.
+
+    An instance that is killed, crashes or hangs (sends no heartbeat and uses no CPU time) is started again, while the
+    others go on. A script that raises is not: starting it again would not cure it.
 
     Args:
         scene: The .blend to open; None for Blender's default scene.
@@ -51,12 +53,20 @@ class BlenderLauncher:
         background: Whether Blender runs without a window. No display is needed then.
         instance_args: More arguments for the script, a list for each instance.
         start_port: First of the tcp ports to use, one for each socket of each instance; None for any free ones.
-        bind_addr: Address to bind with tcp; "primaryip" or "0.0.0.0" let other machines connect, **unencrypted**.
-        proto: "tcp", or "ipc": with the latter ZeroMQ may lose small samples that are queued when a script ends.
+        bind_addr: Address to bind with tcp; "primaryip" or "0.0.0.0" let other machines connect, those that have
+            `launch_info.curve`.
+        proto: "tcp", "ipc", or "auto" for ipc where the system has it and neither `start_port` nor `bind_addr` asks
+            for tcp.
         blend_path: The `blender` executable, a Python interpreter that has `bpy`, or a folder that holds one of them;
             None to look for one, see `find_blender`.
         start_timeout_s: How many seconds an instance may take to report; None waits as long as it lives.
         log_dir: Where to write `instance-0.log`, ... and leave them; None keeps the logs until the end only.
+        on_failure: "restart", or "raise" to take the first failure of an instance for the launch's.
+        max_restarts: How many times in a row an instance is restarted that publishes nothing in between.
+        memory_budget_mb: An instance that uses more memory (resident, in MB) is ended and started again; None for any.
+        frame_budget: Likewise after so many samples (it is looked at once a second), against scripts that leak.
+        heartbeat_timeout_s: How many seconds without a heartbeat and without CPU time are a hang; None never is.
+        shm_bytes: How much shared memory each sample channel may use, in bytes; 0 for none.
 
     Raises:
         ConfigError: An argument is out of range, or contradicts another.
@@ -73,6 +83,7 @@ class BlenderLauncher:
         launch_info: How to reach the instances.
         log_files: The instances' logs.
         seed: The seed.
+        restarts: Each restart of an instance so far.
     """
 
     def __init__(
@@ -86,11 +97,17 @@ class BlenderLauncher:
         instance_args: Sequence[Sequence[str]] | None = None,
         start_port: int | None = None,
         bind_addr: str = "127.0.0.1",
-        proto: str = "tcp",
+        proto: str = "auto",
         blend_path: str | os.PathLike | None = None,
         *,
         start_timeout_s: float | None = DEFAULT_START_TIMEOUT_S,
         log_dir: str | os.PathLike | None = None,
+        on_failure: OnFailure = "restart",
+        max_restarts: int = 5,
+        memory_budget_mb: float | None = None,
+        frame_budget: int | None = None,
+        heartbeat_timeout_s: float | None = 10.0,
+        shm_bytes: int = DEFAULT_SHM_BYTES,
     ) -> None:
         if num_instances < 1:
             raise ConfigError(f"num_instances is {num_instances}, expected at least 1.")
@@ -110,6 +127,12 @@ class BlenderLauncher:
             raise ConfigError(f"instance_args has {bad}, expected a list for each instance, such as [['--size', '3']].")
         if seed is not None and seed < 0:
             raise ConfigError(f"seed is {seed}, expected 0 or more.")
+        if shm_bytes < 0:
+            raise ConfigError(f"shm_bytes is {shm_bytes}, expected a number of bytes, or 0 for no shared memory.")
+        self._policy = Policy(
+            on_failure, max_restarts, memory_budget_mb, frame_budget, heartbeat_timeout_s, start_timeout_s
+        )
+        self._shm_bytes = shm_bytes
         # The predecessor's users write scene="" for Blender's default scene.
         self._scene = _existing_file("scene", scene) if scene is not None and os.fspath(scene) != "" else None
         self._script = _existing_file("script", script)
@@ -130,17 +153,18 @@ class BlenderLauncher:
         self._blend_path = blend_path
         self._start_timeout_s = start_timeout_s
         self._log_dir = None if log_dir is None else Path(log_dir)
-        self._folder: Path | None = None
-        self._guardian: subprocess.Popen | None = None
+        self._folders: list[OwnedFolder] = []
+        self._guardian: Guardian | None = None
         self._control: MessageSocket | None = None
         self._monitor: Monitor | None = None
         self._reservation = ExitStack()
         self._instances: list[Instance] = []
         self.launch_info = LaunchInfo({})
         self.log_files: list[Path] = []
+        self.restarts: list[Restart] = []
 
     def __enter__(self) -> "BlenderLauncher":
-        if self._folder is not None:
+        if self._folders:
             raise ConfigError("this launcher is running already; leave its `with` block first.")
         blender = find_blender(self._blend_path, windowed=not self._background)
         log.info("launching %d x Blender %s (%s)", self._num_instances, blender.version_string, blender.path)
@@ -168,13 +192,13 @@ class BlenderLauncher:
 
         Raises:
             ScriptError: The script of one has raised.
-            InstanceError: One has ended, other than by the end of its script.
+            InstanceError: One has ended, other than by the end of its script, and is not started again.
         """
         if self._monitor and self._monitor.failure is not None:
             raise self._monitor.failure
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Waits until all instances have ended.
+        """Waits until all instances have ended for good.
 
         Returns:
             Whether they have, within `timeout_s` seconds.
@@ -183,13 +207,11 @@ class BlenderLauncher:
             ScriptError, InstanceError: As `assert_alive`.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while any(instance.exit_code is None for instance in self._instances):
+        while self._monitor and not self._monitor.over:
             self.assert_alive()
             if deadline is not None and time.monotonic() > deadline:
                 return False
             time.sleep(_POLL_S)
-        if self._monitor:
-            self._monitor.close()  # it has looked at every end once it is closed
         self.assert_alive()
         return True
 
@@ -197,10 +219,11 @@ class BlenderLauncher:
         """Ends the instances and removes their files. Nothing happens when that is done."""
         if self._monitor:
             self._monitor.close()
+            self._instances = self._monitor.instances
             self._monitor = None
         for instance in self._instances:
             instance.terminate()
-        deadline = time.monotonic() + _TERMINATE_GRACE_S
+        deadline = time.monotonic() + TERMINATE_GRACE_S
         for instance in self._instances:
             instance.wait(max(0.0, deadline - time.monotonic()))
             instance.kill()  # what it has started may still run
@@ -209,48 +232,77 @@ class BlenderLauncher:
         if self._control:
             self._control.close()
             self._control = None
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+        for folder in self._folders:
+            folder.close()
+        self._folders = []
         if self._guardian:
-            assert self._guardian.stdin
-            with suppress(OSError):  # somebody has killed it: there is nothing left for it to do
-                self._guardian.stdin.write("done\n")
-                self._guardian.stdin.close()
-            self._guardian.wait()
+            self._guardian.dismiss()
             self._guardian = None
 
     def _start(self, blender: Blender) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="blendtorch-"))
-        command = [sys.executable, "-I", guardian.__file__, str(self._folder)]
-        self._guardian = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, bufsize=1, start_new_session=True)
-        assert self._guardian.stdin
-        addresses, self._reservation = self._choose_addresses(folder=self._folder)
-        host = self._bind_addr
-        if not is_loopback(host) and any(a.startswith("tcp") for of_name in addresses.values() for a in of_name):
-            log.warning("binding %s: anyone who can reach this machine can read the stream, it is not encrypted.", host)
-        self._control = MessageSocket("pull", "tcp://127.0.0.1:*", bind=True, queue_size=1000)
-        control_address = self._control.addresses[0]
-        logs = self._folder if self._log_dir is None else self._log_dir
+        self.restarts = []
+        folder, shared_folder = self._make_folders()
+        self._guardian = guardian = Guardian([owned.path for owned in self._folders])
+        addresses, self._reservation = self._choose_addresses(folder=folder)
+        wide = any(needs_curve(address) for of_name in addresses.values() for address in of_name)
+        keys = CurveKeys.generate() if wide else None
+        self._control = MessageSocket("pull", control_address(folder), bind=True, queue_size=1000)
+        control = self._control.addresses[0]
+        logs = folder if self._log_dir is None else self._log_dir
         logs.mkdir(parents=True, exist_ok=True)
         # Unbuffered: the log of an instance that is killed shall hold all that was printed. TMPDIR: Blender's own
         # temporary files shall go with it.
-        env = {**os.environ, "PYTHONUNBUFFERED": "1", "TMPDIR": str(self._folder)}
-        for btid in range(self._num_instances):
-            sockets = {name: of_name[btid] for name, of_name in addresses.items()}
-            args = LaunchArguments(btid, self._num_instances, self.seed, sockets, control_address, parent=os.getpid())
+        env = {**os.environ, "PYTHONUNBUFFERED": "1", "TMPDIR": str(folder)}
+        env.pop(ENVIRONMENT_VARIABLE, None)  # of a launch that this process may be an instance of
+        if keys is not None:
+            env[ENVIRONMENT_VARIABLE] = keys.for_instances().to_text()
+
+        def start(btid: int, epoch: int = 0, reason: str = "") -> Instance:
+            args = LaunchArguments(
+                btid,
+                self._num_instances,
+                self.seed,
+                {name: of_name[btid] for name, of_name in addresses.items()},
+                control,
+                epoch,
+                parent=os.getpid(),
+                folder=str(shared_folder or folder),
+                shm_bytes=self._shm_bytes if shared_folder else 0,
+            )
             command = blender.command(self._scene, self._script, background=self._background)
             command += [*args.to_argv(), *self._instance_args[btid]]
-            instance = Instance(btid, command, logs / f"instance-{btid}.log", env)
-            self._guardian.stdin.write(f"watch {instance.pid}\n")
-            self._instances.append(instance)
+            return Instance(btid, command, logs / f"instance-{btid}.log", env, guardian, epoch, reason)
+
+        def start_again(btid: int, epoch: int, reason: str) -> Instance:
+            instance = start(btid, epoch, reason)
+            self.launch_info.commands[btid] = instance.command
+            self.launch_info.pids[btid] = instance.pid
+            return instance
+
+        for btid in range(self._num_instances):
+            self._instances.append(start(btid))
         self.log_files = [instance.log_file for instance in self._instances]
         self.launch_info = LaunchInfo(
             {name: [client_address(address) for address in of_name] for name, of_name in addresses.items()},
             [instance.command for instance in self._instances],
             [instance.pid for instance in self._instances],
+            keys.for_clients() if keys else None,
         )
-        self._monitor = Monitor(self._instances, self._control, addresses)
+        now = time.monotonic()
+        supervisors = [Supervisor(i, partial(start_again, i.btid), self._policy, now) for i in self._instances]
+        self._monitor = Monitor(supervisors, self._control, addresses, self.restarts, keys)
+
+    def _make_folders(self) -> tuple[Path, Path | None]:
+        """Makes the folder of the run, and one in shared memory, if that is wanted and there."""
+        self._folders = [make_folder()]
+        if self._shm_bytes and _SHARED_MEMORY.is_dir():
+            try:
+                self._folders.append(make_folder(_SHARED_MEMORY))
+            except OSError as error:
+                log.warning("%s cannot be used: %s. Samples go through sockets, more slowly.", _SHARED_MEMORY, error)
+                return self._folders[0].path, None
+            return self._folders[0].path, self._folders[1].path
+        return self._folders[0].path, None
 
     def _await_hellos(self) -> None:
         assert self._monitor
@@ -266,7 +318,8 @@ class BlenderLauncher:
                     waiting[0].log_file,
                 )
             if self._start_timeout_s is not None and time.monotonic() - started > self._start_timeout_s:
-                waiting[0].dump_stacks()
+                waiting[0].request_stacks()
+                time.sleep(STACK_DUMP_S)
                 raise InstanceStartTimeout(
                     waiting[0].report(
                         f"has not called btb.parse_blendtorch_args() within {self._start_timeout_s:g} s, but still runs. "

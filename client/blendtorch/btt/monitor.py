@@ -1,72 +1,108 @@
-"""Watches launched instances: who has reported, who has failed, and that those who wait for samples learn of it."""
+"""Watches launched instances: hears their reports, has them restarted, and tells clients of those that are gone."""
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 
-from ..errors import AddressError, InstanceError, PeerTimeout, ProtocolError, ScriptError
+from ..errors import AddressError, InstanceError, PeerTimeout, ProtocolError
 from ..wire import Kind, Message
-from ..wire.sockets import MessageSocket, offer
+from ..wire.curve import CurveKeys
+from ..wire.sockets import MessageSocket, answer
 from .instance import Instance
+from .supervisor import Restart, Supervisor
 
 log = logging.getLogger(__name__)
 
 _POLL_S = 0.05
-# For how long clients of a dead instance are told, unless the launcher is closed before.
-_STAND_IN_S = 3600.0
 
 
 class Monitor:
-    """A thread that listens to instances and looks whether they live.
+    """A thread that listens to instances and drives their supervisors.
 
     Attributes:
-        failure: The first failure of an instance, if there was one.
+        failure: The first failure of an instance that was not cured by a restart, if there was one.
 
     Args:
-        instances: The instances.
+        supervisors: The supervisors of the instances, in the order of their ids.
         control: The socket they report to; from now on the thread's own.
         addresses: What the instances bind, by socket name and id.
+        restarts: Where each restart is noted.
+        curve: The keys of the launch, if it has some.
     """
 
-    def __init__(self, instances: Sequence[Instance], control: MessageSocket, addresses: dict[str, list[str]]) -> None:
-        self._instances = list(instances)
+    def __init__(
+        self,
+        supervisors: Sequence[Supervisor],
+        control: MessageSocket,
+        addresses: dict[str, list[str]],
+        restarts: list[Restart],
+        curve: CurveKeys | None = None,
+    ) -> None:
+        self._supervisors = list(supervisors)
         self._control = control
         self._addresses = addresses
-        self._greeted: set[int] = set()
-        self._failed: set[int] = set()
+        self._restarts = restarts
+        self._curve = curve
         self.failure: InstanceError | None = None
-        self._ended: set[int] = set()
+        self._noted: set[int] = set()
+        self._replaced: set[int] = set()
         self._stand_ins: list[threading.Thread] = []
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="blendtorch monitor", daemon=True)
         self._thread.start()
 
     @property
+    def instances(self) -> list[Instance]:
+        """The last process of each instance."""
+        return [supervisor.instance for supervisor in self._supervisors]
+
+    @property
     def silent(self) -> list[Instance]:
         """The instances that have not reported yet."""
-        return [instance for instance in self._instances if instance.btid not in self._greeted]
+        return [supervisor.instance for supervisor in self._supervisors if not supervisor.greeted]
+
+    @property
+    def over(self) -> bool:
+        """Whether all instances have ended, and none will be restarted."""
+        return all(btid in self._replaced for btid in range(len(self._supervisors)))
 
     def close(self) -> None:
-        """Ends the watch, after a last look, and frees the addresses."""
+        """Ends the watch and frees the addresses. What is to be restarted then is not."""
         self._closing.set()
         self._thread.join()
         for thread in self._stand_ins:
             thread.join()
 
     def _watch(self) -> None:
-        last_look = False
-        while not last_look:
-            last_look = self._closing.is_set()
-            ended = [i for i in self._instances if i.btid not in self._ended and i.exit_code is not None]
-            # Reports are read after the ends were seen: what an instance said last counts before that it ended.
-            self._read_reports()
-            for instance in ended:
-                self._ended.add(instance.btid)
-                self._judge_end(instance)
+        try:
+            while not self._closing.is_set():
+                self._look()
+        except Exception as error:
+            # Without its watch a launch would wait for ever for whoever fails next.
+            log.exception("the watch over the instances has failed")
+            self._note(InstanceError(f"the watch over the instances has failed: {error!r}. This is a bug; report it."))
+
+    def _look(self) -> None:
+        # Reports are read after the ends were seen: what an instance said last counts before that it ended.
+        ended = [supervisor.instance.exit_code is not None for supervisor in self._supervisors]
+        self._read_reports()
+        for btid, supervisor in enumerate(self._supervisors):
+            if self._closing.is_set():
+                return
+            if restart := supervisor.step(ended[btid], time.monotonic()):
+                log.warning("instance %d is restarted (epoch %d): it %s", btid, restart.epoch, restart.reason)
+                self._restarts.append(restart)
+            if supervisor.failure is not None and btid not in self._noted:
+                self._noted.add(btid)
+                self._note(supervisor.failure)
+            if supervisor.over and btid not in self._replaced:
+                self._replaced.add(btid)
+                self._stand_in_for(btid, supervisor.failure)
 
     def _read_reports(self) -> None:
         timeout_s = _POLL_S
-        while True:
+        while not self._closing.is_set():
             try:
                 self._take(self._control.recv(timeout_s))
             except PeerTimeout:
@@ -77,46 +113,31 @@ class Monitor:
             timeout_s = 0
 
     def _take(self, message: Message) -> None:
-        instance = next((i for i in self._instances if i.btid == message.btid), None)
-        if instance is None:
+        if message.btid is None or not 0 <= message.btid < len(self._supervisors):
             log.warning("a report of the unknown instance %s came", message.btid)
-        elif message.kind == Kind.HELLO:
-            log.info("instance %d runs: %s", instance.btid, message.body)
-            self._greeted.add(instance.btid)
-        elif message.kind == Kind.ERROR and isinstance(message.body, dict):
-            self._failed.add(instance.btid)
-            self._note(ScriptError(instance.report(f"failed: {message.body.get('error')}")))
+            return
+        if message.kind == Kind.HELLO:
+            log.info("instance %d runs: %s", message.btid, message.body)
+        self._supervisors[message.btid].take(message, time.monotonic())
 
     def _note(self, failure: InstanceError) -> None:
         log.error("%s", str(failure).splitlines()[0])
         if self.failure is None:
             self.failure = failure
 
-    def _judge_end(self, instance: Instance) -> None:
-        if instance.btid in self._failed:  # it has said why itself
-            self._tell_clients(instance, instance.report("failed."))
-            return
-        if instance.btid not in self._greeted:
-            what = f"{instance.describe_end()} before its script called btb.parse_blendtorch_args()."
-        elif instance.exit_code != 0:
-            what = f"{instance.describe_end()}."
-        else:
-            return
-        failure = InstanceError(instance.report(what))
-        self._note(failure)
-        self._tell_clients(instance, str(failure))
-
-    def _tell_clients(self, instance: Instance, text: str) -> None:
-        """Takes a dead instance's place at its addresses, so that clients do not wait in vain."""
-        message = Message(Kind.ERROR, {"error": text, "traceback": ""}, instance.btid)
+    def _stand_in_for(self, btid: int, failure: InstanceError | None) -> None:
+        """Takes the place of an instance that is gone at its addresses, so that clients do not wait in vain."""
+        message = Message(Kind.END, {"made": None}, btid)
+        if failure is not None:
+            message = Message(Kind.ERROR, {"error": str(failure), "traceback": ""}, btid)
         for of_name in self._addresses.values():
-            thread = threading.Thread(target=self._offer, args=(of_name[instance.btid], message), daemon=True)
+            thread = threading.Thread(target=self._answer, args=(of_name[btid], message), daemon=True)
             self._stand_ins.append(thread)
             thread.start()
 
-    def _offer(self, address: str, message: Message) -> None:
-        """Tells all who are at `address`, or come there, until this monitor is closed."""
+    def _answer(self, address: str, message: Message) -> None:
+        """Answers all who are at `address`, or come there, until this monitor is closed."""
         try:
-            offer(address, message, _STAND_IN_S, self._closing)
+            answer(address, message, self._closing, self._curve)
         except AddressError as error:
-            log.warning("clients at %s could not be told of the failure: %s", address, error)
+            log.warning("clients at %s could not be told of the end of instance %s: %s", address, message.btid, error)

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from ..btt import BlenderLauncher
+from ..btt import BlenderLauncher, LaunchInfo, Restart
 from ..errors import ConfigError, MissingFileError
 
 # What a configuration file may set: the launcher's own arguments.
@@ -40,6 +40,15 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--window", dest="background", action="store_false", default=None, help="with a window")
     parser.add_argument("--blender", dest="blend_path", help="blender executable, or Python that has bpy")
+    parser.add_argument(
+        "--on-failure", choices=["restart", "raise"], help="what becomes of an instance that dies (default: restart)"
+    )
+    parser.add_argument(
+        "--memory-budget-mb", type=float, metavar="MB", help="restart an instance that uses more memory"
+    )
+    parser.add_argument(
+        "--shm-bytes", type=int, metavar="BYTES", help="shared memory of each sample channel (default: 256 MiB)"
+    )
     parser.add_argument("--log-dir", type=Path, help="folder in which the instances' logs stay")
     parser.add_argument("--out", type=Path, default=Path("launch_info.json"), help="(default: %(default)s)")
     parser.set_defaults(run=run)
@@ -67,11 +76,20 @@ def run(args: argparse.Namespace) -> int:
             for name, addresses in info.addresses.items():
                 console.print(f"  {name}: {', '.join(addresses)}", soft_wrap=True)
             with console.status("running; Ctrl-C ends them"):
-                launcher.wait()
+                _wait(launcher, info, args.out)
             console.print("all instances have ended")
         finally:
             args.out.unlink(missing_ok=True)
     return 0
+
+
+def _wait(launcher: BlenderLauncher, info: LaunchInfo, out: Path) -> None:
+    """Waits until all instances have ended; keeps the process ids in the file up to date."""
+    restarts: list[Restart] = []
+    while not launcher.wait(timeout_s=1):
+        if restarts != launcher.restarts:
+            restarts = list(launcher.restarts)
+            info.save_json(out)
 
 
 def read_source(source: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What both ends must agree on: messages, sockets, launch arguments. Imports stdlib and numpy, and zmq in `sockets`."""
+"""What both ends must agree on: messages, sockets, keys, launch arguments. Imports stdlib and numpy, three modules zmq."""
 
 from ..errors import EncodeError, PickleNotAllowedError, ProtocolError, ProtocolVersionError
 from .codec import decode, encode

@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from ..errors import PeerTimeout, ProtocolError
+from .curve import CurveKeys
 from .message import Kind, Message, script_error
 from .sockets import DEFAULT_QUEUE_SIZE, MessageSocket
 
@@ -17,9 +18,11 @@ class DuplexChannel:
         timeoutms: How many milliseconds `send` and `recv` wait unless told otherwise; None waits for ever.
         linger_ms: How many milliseconds messages still queued at `close` may take to leave.
         allow_pickle: Whether values that the protocol has no type for are pickled. Both ends must ask for it.
+        curve: The keys of the launch, where it has some: `launch_info.curve`. The Blender side knows them by itself.
 
     Raises:
         AddressError: The address is in use, malformed, or not of this machine.
+        ConfigError: Other machines reach what the Blender side binds, and it has no keys.
     """
 
     _binds: ClassVar[bool]  # set by `btb.DuplexChannel` and `btt.DuplexChannel`
@@ -33,12 +36,15 @@ class DuplexChannel:
         timeoutms: float | None = 10_000,
         linger_ms: float = 1000,
         allow_pickle: bool = False,
+        curve: CurveKeys | None = None,
     ) -> None:
         self.btid = btid
         self._timeout_s = None if timeoutms is None else timeoutms / 1000
         self._linger_s = linger_ms / 1000
         self._seq = 0
-        self.socket = MessageSocket("pair", address, bind=self._binds, queue_size=queue_size, allow_pickle=allow_pickle)
+        self.socket = MessageSocket(
+            "pair", address, bind=self._binds, queue_size=queue_size, allow_pickle=allow_pickle, curve=curve
+        )
 
     @property
     def address(self) -> str:
@@ -53,6 +59,7 @@ class DuplexChannel:
 
         Raises:
             PeerTimeout: The other end took nothing for as long as the channel waits.
+            AuthenticationError: The other end does not let this one in: its launch has keys, or other ones.
         """
         mid = self._seq
         self.socket.send(Message(Kind.DUPLEX, fields, self.btid, seq=mid), self._timeout_s)
@@ -72,6 +79,7 @@ class DuplexChannel:
             ScriptError: The script inside Blender has raised while it had this channel; the message carries its
                 traceback. Of a Blender that has died otherwise `launcher.assert_alive()` tells.
             ProtocolError: What came is not a message of a duplex channel. The next call takes the next one.
+            AuthenticationError: As with `send`.
         """
         timeout_s = self._timeout_s if timeoutms == -1 else None if timeoutms is None else timeoutms / 1000
         try:

@@ -14,6 +14,7 @@ class Group:
     """One or more samples of one instance, in the order in which they were made.
 
     Attributes:
+        source: Which of the receiver's sources they come from, counted from 0.
         btid: The instance.
         seq, epoch, index, time_us: Of each sample, see `Message`; int64 arrays.
         done: Of each sample, how many of its index come before it; int64.
@@ -25,6 +26,7 @@ class Group:
         in_shared_memory: Whether `fields` lie in shared memory.
     """
 
+    source: int
     btid: int | None
     seq: np.ndarray
     epoch: np.ndarray
@@ -41,8 +43,15 @@ class Group:
         return len(self.rests)
 
     def items(self) -> list[dict[str, Any]]:
-        """The samples one by one, in memory of their own."""
+        """The samples one by one, in memory of their own, with who made them added."""
         return [
-            {**{name: self.kinds[name].read(array[i, ...]) for name, array in self.fields.items()}, **rest}
+            {
+                **{name: self.kinds[name].read(array[i, ...]) for name, array in self.fields.items()},
+                **rest,
+                "btid": self.btid,
+                "btepoch": int(self.epoch[i]),
+                "btseq": int(self.seq[i]),
+                "btindex": int(self.index[i]),
+            }
             for i, rest in enumerate(self.rests)
         ]

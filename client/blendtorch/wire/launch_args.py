@@ -7,7 +7,12 @@ from typing import Any
 
 from ..errors import ConfigError, UnknownSocketError
 
-_OPTIONS = ("-btid", "-btcount", "-btseed", "-btepoch", "-btcontrol", "-btparent", "-btsocket")
+DEFAULT_SHM_BYTES = 256 << 20
+
+_OPTIONS = (
+    *("-btid", "-btcount", "-btseed", "-btepoch", "-btcontrol", "-btparent"),
+    *("-btfolder", "-btshm", "-btsocket"),
+)
 
 
 class NamedSockets(dict[str, Any]):
@@ -33,6 +38,9 @@ class LaunchArguments:
         control: Address of the launcher, to report to; None when the script was started by hand.
         epoch: How often this instance was restarted.
         parent: Process id of the launcher; None when the script was started by hand.
+        folder: Where the instances of the launch put what they share with receivers and with their own successors, in
+            memory where the system has that; goes with the launcher. None when the script was started by hand.
+        shm_bytes: How much shared memory each sample channel may use, in bytes; 0 for none.
     """
 
     btid: int = 0
@@ -42,6 +50,8 @@ class LaunchArguments:
     control: str | None = None
     epoch: int = 0
     parent: int | None = None
+    folder: str | None = None
+    shm_bytes: int = DEFAULT_SHM_BYTES
 
     @property
     def btseed(self) -> int:
@@ -51,11 +61,13 @@ class LaunchArguments:
     def to_argv(self) -> list[str]:
         """The arguments as `parse` reads them."""
         argv = ["-btid", str(self.btid), "-btcount", str(self.num_instances), "-btseed", str(self.seed)]
-        argv += ["-btepoch", str(self.epoch)]
+        argv += ["-btepoch", str(self.epoch), "-btshm", str(self.shm_bytes)]
         if self.control is not None:
             argv += ["-btcontrol", self.control]
         if self.parent is not None:
             argv += ["-btparent", str(self.parent)]
+        if self.folder is not None:
+            argv += ["-btfolder", self.folder]
         for name, address in self.btsockets.items():
             argv += ["-btsocket", f"{name}={address}"]
         return argv
@@ -99,7 +111,9 @@ class LaunchArguments:
         if btid >= count:
             raise _bad(f"-btid is {btid}, expected 0 .. {count - 1} (-btcount is {count})")
         parent = _count(values, "-btparent", 0) or None
-        return cls(btid, count, seed, sockets, values.get("-btcontrol"), epoch, parent), remainder
+        shm_bytes = _count(values, "-btshm", DEFAULT_SHM_BYTES)
+        control, folder = values.get("-btcontrol"), values.get("-btfolder")
+        return cls(btid, count, seed, sockets, control, epoch, parent, folder, shm_bytes), remainder
 
 
 def _bad(what: str) -> ConfigError:

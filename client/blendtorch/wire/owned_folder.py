@@ -56,12 +56,15 @@ def make_folder(parent: str | os.PathLike | None = None) -> OwnedFolder:
 
 def remove_leftovers(parent: Path) -> list[Path]:
     """Removes the folders of dead processes of this user; returns them."""
-    if fcntl is None:
-        return []
-    left = [path for path in parent.glob(f"{_PREFIX}*") if _is_left(path)]
+    left = find_leftovers(parent)
     for path in left:
         shutil.rmtree(path, ignore_errors=True)
     return left
+
+
+def find_leftovers(parent: Path) -> list[Path]:
+    """The folders of dead processes of this user."""
+    return [] if fcntl is None else [path for path in parent.glob(f"{_PREFIX}*") if _is_left(path)]
 
 
 def _is_left(folder: Path) -> bool:

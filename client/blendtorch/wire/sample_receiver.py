@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from ..errors import PeerTimeout
+from .curve import CurveKeys
 from .group import Group
 from .pause import Pause
 from .sockets import DEFAULT_QUEUE_SIZE, wait_for_any
@@ -28,6 +29,7 @@ class SampleReceiver:
         allow_pickle: Whether pickled fields are loaded.
         owed: For each address where the stream goes on: seq, index and done of the next sample. None begins with what
             comes.
+        curve: The keys of the launch, where it has some.
 
     Raises:
         AddressError: An address is malformed.
@@ -45,6 +47,7 @@ class SampleReceiver:
         batch: int = 0,
         allow_pickle: bool = False,
         owed: Sequence[tuple[int, int, int]] | None = None,
+        curve: CurveKeys | None = None,
     ) -> None:
         self._addresses = list(addresses)
         self._by_index = order == "index" and len(self._addresses) > 1
@@ -52,11 +55,13 @@ class SampleReceiver:
         for i, address in enumerate(self._addresses):
             self.sources.append(
                 Source(
+                    i,
                     address,
                     window=queue_size,
                     batch=batch,
                     allow_pickle=allow_pickle,
                     owed=owed[i] if owed else (0, 0, 0),
+                    curve=curve,
                 )
             )
         self._turn = 0

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import PeerTimeout, ProtocolError
+from ..errors import ConfigError, PeerTimeout, ProtocolError
 from .body import Buffer
 from .codec import encode
+from .curve import CurveKeys
+from .launch_args import DEFAULT_SHM_BYTES
 from .ledger import Ledger, Position
 from .message import Kind, Message
 from .pause import Pause
@@ -24,7 +26,6 @@ from .sockets import DEFAULT_QUEUE_SIZE, RouterSocket
 
 log = logging.getLogger(__name__)
 
-DEFAULT_SHM_BYTES = 256 << 20
 # How often receivers are heard while there is no need to; the others are looked after less often.
 _LISTEN_EVERY_S = 1e-3
 _LOOK_AFTER_EVERY_S = 0.5
@@ -46,9 +47,11 @@ class SampleSender:
             makes a folder that goes with this process.
         name: Name of the channel, for its files.
         allow_pickle: Whether fields that the protocol has no type for are pickled.
+        curve: The keys of the launch: receivers must have them. An address that other machines reach needs them.
 
     Raises:
         AddressError: The address is in use, malformed, or not of this machine.
+        ConfigError: The address needs keys, or an argument is out of range.
 
     Attributes:
         resumed: Where a predecessor had come to, or the receiver wants to go on from.
@@ -68,13 +71,16 @@ class SampleSender:
         folder: Path | None = None,
         name: str = "DATA",
         allow_pickle: bool = False,
+        curve: CurveKeys | None = None,
     ) -> None:
+        if queue_size < 1:
+            raise ConfigError(f"queue_size is {queue_size}, expected at least 1 (send_hwm likewise).")
         self._btid = btid
         self._num_instances = num_instances
         self._epoch = epoch
         self._queue_size = queue_size
         self._allow_pickle = allow_pickle
-        self._router = RouterSocket(address)
+        self._router = RouterSocket(address, curve)
         self._rings = RingChain(folder, f"{name}-{btid}", shm_bytes, queue_size)
         self._ledger = Ledger(None if folder is None else folder / f"{name}-{btid}.ledger")
         self._receivers: dict[str, Receiver] = {}

@@ -1,4 +1,4 @@
-"""ZeroMQ sockets that speak messages: the only module of BlendTorch that imports zmq."""
+"""ZeroMQ sockets that speak messages. Only here and in `curve` and `handshake` BlendTorch imports zmq."""
 
 import errno
 import threading
@@ -8,8 +8,10 @@ from typing import Literal
 
 import zmq
 
-from ..errors import AddressError, ConfigError, PeerTimeout, ProtocolError
+from ..errors import AddressError, AuthenticationError, BlendTorchError, ConfigError, PeerTimeout, ProtocolError
 from .codec import MAX_HEADER_BYTES, MAX_MESSAGE_BYTES, decode, encode
+from .curve import ENVIRONMENT_VARIABLE, CurveKeys, needs_curve
+from .handshake import HandshakeWatch, identify, lock
 from .message import Message
 
 # PUSH/PULL carry what instances report; PAIR joins two peers both ways; DEALER is a receiver's end of a sample channel,
@@ -19,7 +21,7 @@ _PATTERNS = {"push": zmq.PUSH, "pull": zmq.PULL, "pair": zmq.PAIR, "dealer": zmq
 
 DEFAULT_QUEUE_SIZE = 10
 _COPIED_BYTES = 65_536  # shorter frames are copied by ZeroMQ, which is cheaper than keeping track of them
-_TURN_S = 0.2  # how soon `offer` looks whether to stop
+_TURN_S = 0.2  # how soon `answer` looks whether to stop
 
 
 class MessageSocket:
@@ -32,10 +34,12 @@ class MessageSocket:
         bind: Whether this end binds (the Blender side does) or connects.
         queue_size: How many messages may wait per peer at this end before the sender is held.
         allow_pickle: Whether this end sends and loads pickles.
+        curve: The keys of the launch: the stream is encrypted, and only peers that have them, too, take part.
 
     Raises:
         AddressError: An address is in use, malformed, or not of this machine.
-        ConfigError: `queue_size` is not positive.
+        ConfigError: `queue_size` is not positive, `curve` are the keys of the other end, or it lacks where other
+            machines reach what is bound.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class MessageSocket:
         bind: bool,
         queue_size: int = DEFAULT_QUEUE_SIZE,
         allow_pickle: bool = False,
+        curve: CurveKeys | None = None,
     ) -> None:
         if queue_size < 1:
             raise ConfigError(f"queue_size is {queue_size}, expected at least 1 (send_hwm likewise).")
@@ -58,8 +63,20 @@ class MessageSocket:
         self._socket.setsockopt(zmq.SNDHWM, queue_size)
         self._socket.setsockopt(zmq.RCVHWM, queue_size)
         self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
-        for address in [addresses] if isinstance(addresses, str) else addresses:
-            self.addresses.append(_attach(self._socket, address, bind))
+        self._watch = None if bind else HandshakeWatch(self._socket, curve is not None)
+        try:
+            if curve is not None and not bind:
+                identify(self._socket, curve)
+            for address in [addresses] if isinstance(addresses, str) else addresses:
+                self.addresses.append(_attach(self._socket, address, bind, curve))
+        except BlendTorchError:
+            self.close()
+            raise
+
+    @property
+    def refused(self) -> str | None:
+        """Why a peer does not let this end in, once that is known: one of them has no keys, or other ones."""
+        return self._watch.refused if self._watch else None
 
     def send(self, message: Message, timeout_s: float | None = None) -> None:
         """Queues a message, waiting while the queue is full or nobody is connected.
@@ -69,6 +86,7 @@ class MessageSocket:
 
         Raises:
             PeerTimeout: There was no room within `timeout_s` seconds; None waits for ever.
+            AuthenticationError: The peer does not let this end in.
         """
         frames = encode(message, allow_pickle=self.allow_pickle)
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
@@ -77,7 +95,7 @@ class MessageSocket:
                 return
         raise PeerTimeout(
             f"nobody took a message at {', '.join(self.addresses)} for {timeout_s} s. "
-            "Is the receiver running, connected to this address, and reading?"
+            f"Is the receiver running, connected to this address, and reading?{self._hint()}"
         )
 
     def _send_now(self, frames: Sequence[bytes | memoryview]) -> bool:
@@ -94,21 +112,13 @@ class MessageSocket:
                 # In mid-message ZeroMQ drops what follows up to the message's last frame, so that has to follow, too.
         return whole
 
-    def offer(self, message: Message, duration_s: float) -> None:
-        """Sends a message again and again for `duration_s` seconds, so that all receivers get it, late ones too.
-
-        For failures: "push" deals its messages out, and a receiver that is left out would wait in vain.
-        """
-        deadline = time.monotonic() + duration_s
-        try:
-            while time.monotonic() < deadline:
-                self.send(message, _left(deadline))
-        except PeerTimeout:
-            return  # all who are there have their queues full of it
-
     def can_send(self, timeout_s: float | None = 0) -> bool:
-        """Whether there is room for a message, or comes to be within `timeout_s` seconds."""
-        return bool(self._socket.poll(_milliseconds(timeout_s), zmq.POLLOUT))
+        """Whether there is room for a message, or comes to be within `timeout_s` seconds.
+
+        Raises:
+            AuthenticationError: There is none, for the peer does not let this end in.
+        """
+        return self._wait(zmq.POLLOUT, timeout_s)
 
     def recv(self, timeout_s: float | None = None) -> Message:
         """Takes the next message; its arrays are views of what ZeroMQ received, not copies.
@@ -116,15 +126,49 @@ class MessageSocket:
         Raises:
             PeerTimeout: None came within `timeout_s` seconds; None waits for ever.
             ProtocolError: What came is no valid message. It is gone, and the next `recv` takes the next one.
+            AuthenticationError: None has come, for a peer does not let this end in.
         """
-        if not self._socket.poll(_milliseconds(timeout_s), zmq.POLLIN):
-            raise PeerTimeout(f"no message came from {', '.join(self.addresses)} for {timeout_s} s.")
+        if not self._wait(zmq.POLLIN, timeout_s):
+            raise PeerTimeout(f"no message came from {', '.join(self.addresses)} for {timeout_s} s.{self._hint()}")
         frames = self._socket.recv_multipart(copy=False)
+        return decode([frame.buffer for frame in frames], allow_pickle=self.allow_pickle)
+
+    def try_send(self, message: Message) -> bool:
+        """Queues a message if there is room; whether there was."""
+        return self._send_now(encode(message, allow_pickle=self.allow_pickle))
+
+    def try_recv(self) -> Message | None:
+        """The next message, None when none is there; like `recv` otherwise."""
+        try:
+            frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return None
         return decode([frame.buffer for frame in frames], allow_pickle=self.allow_pickle)
 
     def close(self, linger_s: float = 0) -> None:
         """Closes the socket; what is still queued may leave in the background for `linger_s` seconds."""
+        if self._watch:
+            self._watch.close()
+            self._watch = None
         self._socket.close(linger=_milliseconds(linger_s))
+
+    def _wait(self, event: int, timeout_s: float | None) -> bool:
+        """Waits until the socket can do something, or is known to be refused."""
+        if self._watch is None:
+            return bool(self._socket.poll(_milliseconds(timeout_s), event))
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        poller = zmq.Poller()
+        poller.register(self._socket, event)
+        poller.register(self._watch.events, zmq.POLLIN)
+        while not self._socket.poll(0, event):
+            if refused := self._watch.refused:
+                raise AuthenticationError(refused)
+            if not poller.poll(_milliseconds(_left(deadline))):
+                return False
+        return True
+
+    def _hint(self) -> str:
+        return self._watch.hint if self._watch else ""
 
 
 class RouterSocket:
@@ -132,12 +176,14 @@ class RouterSocket:
 
     Args:
         address: What to bind; see `MessageSocket`.
+        curve: The keys of the launch; see `MessageSocket`.
 
     Raises:
         AddressError: The address is in use, malformed, or not of this machine.
+        ConfigError: `curve` are the keys of a client, or it lacks where other machines reach the address.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, curve: CurveKeys | None = None) -> None:
         self._socket: zmq.Socket = zmq.Context.instance().socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 0)
         # Receivers bound what is sent to them themselves; what they send is short.
@@ -146,7 +192,7 @@ class RouterSocket:
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         # A receiver that connects again takes its place at once.
         self._socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
-        self.address = _attach(self._socket, address, bind=True)
+        self.address = _attach(self._socket, address, True, curve)
 
     def send(self, peer: bytes, frames: Sequence[bytes | memoryview]) -> bool:
         """Sends an encoded message to one receiver, without copying it.
@@ -185,33 +231,16 @@ class RouterSocket:
 
 
 def wait_for_any(sockets: Sequence[MessageSocket], timeout_s: float) -> None:
-    """Waits until one of the sockets has a message, `timeout_s` seconds at most."""
+    """Waits until one of the sockets has a message or may be `refused`, `timeout_s` seconds at most."""
     poller = zmq.Poller()
     for socket in sockets:
         poller.register(socket._socket, zmq.POLLIN)
+        if socket._watch and not socket.refused:  # which takes the news that would end the wait at once
+            poller.register(socket._watch.events, zmq.POLLIN)
     poller.poll(_milliseconds(timeout_s))
 
 
-def offer(address: str, message: Message, duration_s: float, stop: threading.Event | None = None) -> None:
-    """Binds `address`, and gives a message to all readers of a stream who connect: in place of one who cannot any more.
-
-    Args:
-        address: The address.
-        message: The message.
-        duration_s: For how many seconds.
-        stop: Ends it early when set.
-
-    Raises:
-        AddressError: The address is in use.
-    """
-    socket = MessageSocket("push", address, bind=True)
-    deadline = time.monotonic() + duration_s
-    while (left_s := deadline - time.monotonic()) > 0 and not (stop and stop.is_set()):
-        socket.offer(message, min(_TURN_S, left_s))
-    socket.close(_TURN_S)
-
-
-def answer(address: str, message: Message, stop: threading.Event) -> None:
+def answer(address: str, message: Message, stop: threading.Event, curve: CurveKeys | None = None) -> None:
     """Binds the address of a sample channel, and answers all receivers with one message until `stop` is set.
 
     In place of an instance that cannot answer any more.
@@ -219,7 +248,7 @@ def answer(address: str, message: Message, stop: threading.Event) -> None:
     Raises:
         AddressError: The address is in use.
     """
-    socket = RouterSocket(address)
+    socket = RouterSocket(address, curve)
     frames = encode(message)
     while not stop.is_set():
         try:
@@ -242,17 +271,30 @@ def flush(timeout_s: float) -> None:
     thread.join(timeout_s)
 
 
-def _attach(socket: zmq.Socket, address: str, bind: bool) -> str:
+def _attach(socket: zmq.Socket, address: str, bind: bool, curve: CurveKeys | None) -> str:
     """Binds or connects a socket, or closes it; returns the address, a bound one with its port."""
     try:
         port = address.rpartition(":")[2]
         if address.startswith("tcp:") and port != "*" and not (port.isdigit() and int(port) <= 65535):
             raise zmq.ZMQError(errno.EINVAL)  # ZeroMQ itself takes "70000" and "12x" for other ports
+        if not address.startswith(("tcp://", "ipc://")):
+            raise zmq.ZMQError(errno.EPROTONOSUPPORT)  # ZeroMQ's others may reach other machines, too
         if not bind:
             socket.connect(address)
             return address
+        if curve is not None:
+            lock(socket, curve, address)
+        elif needs_curve(address):
+            raise ConfigError(
+                f"binding {address} lets other machines connect, and there are no keys to know the right ones by. Start "
+                "this instance with btt.BlenderLauncher or `blendtorch launch`, which make keys; by hand, set the "
+                f"environment variable {ENVIRONMENT_VARIABLE} (docs/guide.md, 'On another machine'); or bind 127.0.0.1."
+            )
         socket.bind(address)
         return socket.getsockopt_string(zmq.LAST_ENDPOINT)
+    except ConfigError:
+        socket.close()
+        raise
     except zmq.ZMQError as error:
         socket.close()
         raise _address_error(address, bind, error) from None

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import PickleNotAllowedError, ProtocolError, ProtocolVersionError, SharedMemoryError
 from .codec import decode
+from .curve import CurveKeys
 from .group import Group
 from .layout import Layout
 from .message import Kind, Message, script_error
@@ -31,14 +32,16 @@ class Source:
     """The stream of one instance. Not thread-safe.
 
     Args:
+        number: Which of a receiver's sources this is.
         address: What to connect to.
         window: How many samples may wait here that come by message.
         batch: How many samples are taken at a time, side by side in shared memory; 0 for any number.
         allow_pickle: Whether pickled fields are loaded.
         owed: seq, index and done of the first sample wanted.
+        curve: The keys of the launch, where it has some.
 
     Attributes:
-        address: The address.
+        number, address: The same.
         account: What came.
         refused: How many messages and samples were refused.
         btid: Id of the instance, once it is known.
@@ -49,13 +52,16 @@ class Source:
 
     def __init__(
         self,
+        number: int,
         address: str,
         *,
         window: int,
         batch: int = 0,
         allow_pickle: bool = False,
         owed: tuple[int, int, int] = (0, 0, 0),
+        curve: CurveKeys | None = None,
     ) -> None:
+        self.number = number
         self.address = address
         self.account = SeqAccount()
         self.refused = 0
@@ -69,7 +75,12 @@ class Source:
         self._id = secrets.token_hex(8)
         self._host = host_id()
         self._socket = MessageSocket(
-            "dealer", address, bind=False, queue_size=window + _ROOM_FOR_OTHERS, allow_pickle=allow_pickle
+            "dealer",
+            address,
+            bind=False,
+            queue_size=window + _ROOM_FOR_OTHERS,
+            allow_pickle=allow_pickle,
+            curve=curve,
         )
         self._inbox: deque[Message] = deque()
         self._ring: RingReader | None = None
@@ -231,6 +242,7 @@ class Source:
         self._index = message.index
         words = (message.seq, message.epoch, message.index, self._done, message.time_us)
         return Group(
+            self.number,
             message.btid,
             *(np.array([word or 0], np.int64) for word in words),
             {name: np.asarray(message.body[name])[None] for name in layout.fields},
@@ -318,6 +330,7 @@ class Source:
         kinds = {name: field for name, field in ring.layout.fields.items() if present & field.bit}
         words = (ring.slots[name][slot:end].astype(np.int64) for name in ("seq", "epoch", "index", "done", "time_us"))
         group = Group(
+            self.number,
             self.btid,
             *words,
             {name: ring.fields[name][slot:end] for name in kinds},

@@ -86,7 +86,7 @@ def test_instance_that_exits_at_once(script, blender):
 
 
 def test_instance_that_dies(script, blender):
-    with launch(script("dies_after_hello"), blender) as launcher:
+    with launch(script("dies_after_hello"), blender, on_failure="raise") as launcher:
         with pytest.raises(btt.ScriptError, match=r"(?s)was killed by SIGKILL\..*about to die"):
             all_items(launcher, timeoutms=30_000)
         with pytest.raises(btt.InstanceError, match="SIGKILL"):
@@ -139,7 +139,7 @@ def test_bad_settings(script, options, message):
 def test_silence_is_explained_by_the_instance_that_died(script, blender):
     """The dataset runs into its timeout; what leaves the launcher's `with` names the cause."""
     with pytest.raises(btt.InstanceError, match="was killed by SIGKILL") as caught:
-        with launch(script("stream"), blender) as launcher:
+        with launch(script("stream"), blender, on_failure="raise") as launcher:
             os.kill(launcher.launch_info.pids[0], signal.SIGKILL)
             launcher.launch_info.addresses["DATA"][0] = "tcp://127.0.0.1:9"  # where nobody tells
             all_items(launcher, timeoutms=2000)

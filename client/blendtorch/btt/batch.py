@@ -1,0 +1,132 @@
+"""Batches, put together from samples as they come."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..wire.group import Group
+from .buffer_pool import BufferPool
+
+Batch = dict[str, Any]
+
+
+@dataclass
+class Delivery:
+    """A batch on its way to the trainer.
+
+    Attributes:
+        batch: The batch.
+        positions: For each source that it has samples of: seq, index and done of the next one.
+        release: Gives shared memory back that the batch lies in; to be called when it is not used any more.
+    """
+
+    batch: Batch
+    positions: dict[int, tuple[int, int, int]]
+    release: Callable[[], None]
+
+
+class BatchBuilder:
+    """Collects one batch.
+
+    Args:
+        batch_size: How many samples it has.
+        pool: Where memory comes from.
+    """
+
+    def __init__(self, batch_size: int, pool: BufferPool) -> None:
+        self._size = batch_size
+        self._pool = pool
+        self._arrays: dict[str, np.ndarray] = {}
+        self._lists: dict[str, list[Any]] = {}
+        self._positions: dict[int, tuple[int, int, int]] = {}
+        self._who = np.zeros((4, batch_size), np.int64)
+        self.count = 0
+
+    @property
+    def missing(self) -> int:
+        """How many samples it takes more."""
+        return self._size - self.count
+
+    def add(self, group: Group) -> None:
+        """Copies samples; at most `missing`."""
+        start, end = self.count, self.count + len(group)
+        self._who[:, start:end] = [np.full(len(group), group.btid or 0), group.epoch, group.seq, group.index]
+        for name, values in group.fields.items():
+            array = self._array(name, values)
+            if array is None:
+                self._list(name)[start:end] = [group.kinds[name].read(value) for value in values]
+            elif values.dtype == np.bool_:
+                np.not_equal(values.view(np.uint8), 0, out=array[start:end])  # whatever the sender calls true
+            else:
+                np.copyto(array[start:end], values)
+        for name in self._arrays.keys() - group.fields.keys():
+            self._list(name)
+        for i, rest in enumerate(group.rests, start):
+            for name, value in rest.items():
+                self._list(name)[i] = value
+        self._positions[group.source] = position_after(group)
+        self.count = end
+
+    def finish(self) -> Delivery:
+        """The batch, of as many samples as were added."""
+        batch = who_made_it(self._who[:, : self.count])
+        for name, array in self._arrays.items():
+            tensor = torch.from_numpy(array)
+            batch[name] = tensor if self.count == self._size else tensor[: self.count]
+        for name, values in self._lists.items():
+            batch[name] = stack(values[: self.count])
+        return Delivery(batch, self._positions, lambda: None)
+
+    def _array(self, name: str, values: np.ndarray) -> np.ndarray | None:
+        """Where the field's values go; None when they do not stack with what is there."""
+        if name in self._lists:
+            return None
+        if name not in self._arrays:
+            if self.count:
+                return None
+            self._arrays[name] = self._pool.take((self._size, *values.shape[1:]), values.dtype)
+        array = self._arrays[name]
+        return array if array.shape[1:] == values.shape[1:] and array.dtype == values.dtype else None
+
+    def _list(self, name: str) -> list[Any]:
+        """The field's values as a list, None where a sample lacks it."""
+        if name not in self._lists:
+            values: list[Any] = [None] * self._size
+            if name in self._arrays:
+                values[: self.count] = [array.copy() for array in self._arrays.pop(name)[: self.count]]
+            self._lists[name] = values
+        return self._lists[name]
+
+
+def of_views(group: Group) -> Delivery:
+    """The batch that samples are already, where they lie."""
+    who = np.stack([np.full(len(group), group.btid or 0, np.int64), group.epoch, group.seq, group.index])
+    batch = who_made_it(who)
+    batch |= {name: torch.from_numpy(values) for name, values in group.fields.items()}
+    return Delivery(batch, {group.source: position_after(group)}, group.release)
+
+
+def position_after(group: Group) -> tuple[int, int, int]:
+    """Where the stream of its instance goes on."""
+    return int(group.seq[-1]) + 1, int(group.index[-1]), int(group.done[-1]) + 1
+
+
+def who_made_it(who: np.ndarray) -> Batch:
+    """The fields that every batch has: int64, one value a sample."""
+    return {name: torch.from_numpy(row) for name, row in zip(("btid", "btepoch", "btseq", "btindex"), who, strict=True)}
+
+
+def stack(values: list[Any]) -> Any:
+    """A tensor where the values are numbers or arrays of one shape and dtype, else a list; arrays become tensors."""
+    kinds = {type(value) for value in values}
+    if len(kinds) == 1 and issubclass(*kinds, bool | int | float | complex | np.generic):
+        try:
+            return torch.from_numpy(np.array(values))
+        except (TypeError, OverflowError):  # integers beyond 64 bits
+            return values
+    if kinds == {np.ndarray} and len({(value.shape, value.dtype) for value in values}) == 1:
+        return torch.from_numpy(np.stack(values))
+    return [torch.from_numpy(value) if isinstance(value, np.ndarray) else value for value in values]
