@@ -17,6 +17,7 @@ BUILTIN = {
     "PickleNotAllowedError": TypeError,
     "EncodeError": ValueError,
     "AddressError": OSError,
+    "SharedMemoryError": OSError,
     "PeerTimeout": TimeoutError,
     "AuthenticationError": PermissionError,
     "BlenderNotFoundError": FileNotFoundError,

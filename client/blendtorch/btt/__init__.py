@@ -24,7 +24,9 @@ from .finder import Blender, find_blender
 from .launch_info import LaunchInfo
 from .launcher import BlenderLauncher
 from .montage import montage
+from .progress import progress
 from .stats import InstanceStats, StreamStats
+from .stream import stream
 from .stream_loader import StreamLoader
 from .supervisor import Restart
 
@@ -56,5 +58,7 @@ __all__ = [
     "find_blender",
     "linear_to_srgb",
     "montage",
+    "progress",
     "srgb_to_linear",
+    "stream",
 ]

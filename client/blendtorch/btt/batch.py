@@ -53,7 +53,8 @@ class BatchBuilder:
     def add(self, group: Group) -> None:
         """Copies samples; at most `missing`."""
         start, end = self.count, self.count + len(group)
-        self._who[:, start:end] = [np.full(len(group), group.btid or 0), group.epoch, group.seq, group.index]
+        for row, values in zip(self._who, (group.btid or 0, group.epoch, group.seq, group.index), strict=True):
+            row[start:end] = values
         for name, values in group.fields.items():
             array = self._array(name, values)
             if array is None:
@@ -62,8 +63,9 @@ class BatchBuilder:
                 np.not_equal(values.view(np.uint8), 0, out=array[start:end])  # whatever the sender calls true
             else:
                 np.copyto(array[start:end], values)
-        for name in self._arrays.keys() - group.fields.keys():
-            self._list(name)
+        if len(self._arrays) > len(group.fields):
+            for name in self._arrays.keys() - group.fields.keys():
+                self._list(name)
         for i, rest in enumerate(group.rests, start):
             for name, value in rest.items():
                 self._list(name)[i] = value

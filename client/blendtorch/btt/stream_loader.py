@@ -18,6 +18,7 @@ from ..wire.sample_receiver import Order, SampleReceiver
 from ..wire.sockets import DEFAULT_QUEUE_SIZE
 from .batch import Batch, BatchBuilder, Delivery, of_views
 from .buffer_pool import BufferPool
+from .launcher import BlenderLauncher
 from .stats import InstanceStats, StreamStats
 
 _STATE_VERSION = 1
@@ -60,6 +61,10 @@ class StreamLoader:
 
     Raises:
         ConfigError: An argument is out of range.
+
+    Attributes:
+        batch_size, num_batches: The same.
+        launcher: What has started the instances, if `btt.stream` did.
     """
 
     def __init__(
@@ -122,6 +127,7 @@ class StreamLoader:
         self._batches = 0
         self._waited_s = 0.0
         self._last_stats: StreamStats | None = None
+        self.launcher: BlenderLauncher | None = None
 
     def __len__(self) -> int:
         """How many batches an iteration yields.

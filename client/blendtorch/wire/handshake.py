@@ -48,8 +48,8 @@ class Gate:
         self._questions = self._bound(zmq.REP, _ZAP)
         self._wake_address = f"inproc://blendtorch-gate-{next(_numbers)}"
         self._wakened = self._bound(zmq.PULL, self._wake_address)
-        self._new: deque[tuple[zmq.Socket, str]] = deque()
-        self._watched: dict[zmq.Socket, str] = {}
+        self._new: deque[zmq.Socket] = deque()
+        self._watched: list[zmq.Socket] = []
         self._thread = threading.Thread(target=self._serve, name="blendtorch gate", daemon=True)
         self._thread.start()
 
@@ -58,10 +58,10 @@ class Gate:
         """Whether it still answers; otherwise nobody comes in."""
         return self._thread.is_alive()
 
-    def watch(self, socket: zmq.Socket, address: str) -> None:
+    def watch(self, socket: zmq.Socket) -> None:
         """Has the log say who was refused by a socket; before the socket binds."""
         wanted = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_MONITOR_STOPPED
-        self._new.append((_monitor(self._shadow, socket, wanted), address))
+        self._new.append(_monitor(self._shadow, socket, wanted))
         with self._shadow.socket(zmq.PUSH) as wake:
             wake.connect(self._wake_address)
             with suppress(zmq.Again):  # the gate has just ended
@@ -91,17 +91,16 @@ class Gate:
                         self._questions.send_multipart(self._answer(self._questions.recv_multipart()))
                     elif socket is self._wakened:
                         self._wakened.recv()
-                        events, address = self._new.popleft()
-                        self._watched[events] = address
-                        poller.register(events, zmq.POLLIN)
+                        self._watched.append(self._new.popleft())
+                        poller.register(self._watched[-1], zmq.POLLIN)
                     elif not self._note(socket):
                         poller.unregister(socket)
-                        del self._watched[socket]
+                        self._watched.remove(socket)
                         socket.close(0)
         except zmq.ContextTerminated:
             pass
         finally:
-            for socket in [self._questions, self._wakened, *self._watched, *(events for events, _ in self._new)]:
+            for socket in [self._questions, self._wakened, *self._watched, *self._new]:
                 socket.close(0)
 
     def _answer(self, question: list[bytes]) -> list[bytes]:
@@ -114,11 +113,11 @@ class Gate:
 
     def _note(self, events: zmq.Socket) -> bool:
         """Takes an event of a watched socket; false when it was the last one."""
-        event, value, _ = _read(events)
+        event, value, address = _read(events)
         if event == zmq.EVENT_MONITOR_STOPPED:
             return False
         reasons = {_NO_KEYS: "it has no keys", _OTHER_KEY: "its keys are not this launch's"}
-        self._refuse(self._watched[events], reasons.get(value, "its handshake is malformed"))
+        self._refuse(address, reasons.get(value, "its handshake is malformed"))
         return True
 
     def _refuse(self, address: str, why: str) -> None:
@@ -198,7 +197,7 @@ class HandshakeWatch:
         return None
 
 
-def lock(socket: zmq.Socket, keys: CurveKeys, address: str) -> None:
+def lock(socket: zmq.Socket, keys: CurveKeys) -> None:
     """Makes a socket that will bind let in none but the clients of a launch.
 
     Raises:
@@ -215,7 +214,7 @@ def lock(socket: zmq.Socket, keys: CurveKeys, address: str) -> None:
     # With the domain the gate is told whom the socket is for. Enforced: without an answer nobody comes in.
     socket.setsockopt_string(zmq.ZAP_DOMAIN, keys.client_public)
     socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
-    gate.watch(socket, address)
+    gate.watch(socket)
 
 
 def identify(socket: zmq.Socket, keys: CurveKeys) -> None:

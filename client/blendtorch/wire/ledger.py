@@ -2,8 +2,8 @@
 
 import os
 import struct
-from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import ProtocolError
 
@@ -11,8 +11,7 @@ _MAGIC = b"BTLEDGR1"
 _RECORD = struct.Struct("<8s6Q")
 
 
-@dataclass(frozen=True, order=True)
-class Position:
+class Position(NamedTuple):
     """A place in the stream of one instance.
 
     Attributes:
@@ -22,7 +21,7 @@ class Position:
     """
 
     seq: int = 0
-    index: int = 0
+    index: int = 0  # type: ignore[assignment]  # a tuple's own `index` is not needed
     done: int = 0
 
     def after(self) -> "Position":
@@ -59,7 +58,7 @@ class Ledger:
         """
         self.made, self.owed = made, owed
         if self._descriptor >= 0:
-            os.pwrite(self._descriptor, _RECORD.pack(_MAGIC, *astuple(made), *astuple(owed)), 0)
+            os.pwrite(self._descriptor, _RECORD.pack(_MAGIC, *made, *owed), 0)
 
     def close(self) -> None:
         """Closes the file; the record stays."""

@@ -4,7 +4,7 @@ The file (`docs/protocol.md`, section 11, has its bytes)::
 
     header      64 words: magic, size, head, tail, ...
     layout      JSON: the fields, see `layout`
-    slots       8 arrays of words: seq, index, ... of the sample in each slot
+    slots       for each slot 8 words: seq, index, ... of the sample in it
     fields      for each field one array of all slots, so that neighbouring slots are a batch already
     rest        for each slot some bytes for what has no fixed place
 
@@ -17,6 +17,7 @@ it until it has been copied. What is committed outlives its writer, and a receiv
 import mmap
 import os
 import secrets
+import struct
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +27,7 @@ import numpy as np
 
 from ..errors import ProtocolError, SharedMemoryError
 from . import file_lock
-from .layout import ALIGNMENT, MAX_LAYOUT_BYTES, Layout
+from .layout import ALIGNMENT, MAX_LAYOUT_BYTES, Field, Layout
 
 MAGIC = 0x31_47_4E_49_52_54_42  # "BTRING1"
 _HEADER_BYTES = 512
@@ -35,8 +36,10 @@ MAX_SLOTS = 65_536
 
 # Words of the header.
 (_MAGIC, _TOKEN, _SLOTS, _LAYOUT_BYTES, _HEAD, _TAIL, _CLOSED, _WAITED_US, _RECLAIMED) = range(9)
-# Arrays of words, one word a slot.
+# The words of each slot.
 SLOT_WORDS = ("seq", "index", "done", "epoch", "time_us", "present", "rest_bytes", "busy")
+
+_SLOT = struct.Struct(f"<{len(SLOT_WORDS) - 1}Q")  # all that the writer writes: not "busy"
 
 # Bytes that are locked: to claim, and by each living receiver the one of its id.
 _CLAIM_BYTE = 0
@@ -72,8 +75,10 @@ class Ring:
         self._memory = memory
         self._words = memoryview(memory)[:_HEADER_BYTES].cast("Q")
         words = np.frombuffer(memory, "<u8", len(SLOT_WORDS) * num_slots, _SLOTS_OFFSET)
-        self.slots = dict(zip(SLOT_WORDS, words.reshape(len(SLOT_WORDS), num_slots), strict=True))
+        self._records = words.reshape(num_slots, len(SLOT_WORDS))
+        self.slots = dict(zip(SLOT_WORDS, self._records.T, strict=True))
         self._busy = self.slots["busy"]
+        self._places: dict[int, dict[str, np.ndarray]] = {}
         self.fields: dict[str, np.ndarray] = {}
         offsets, _ = _plan(layout, num_slots)
         for field, offset in zip(layout.fields.values(), offsets, strict=False):
@@ -157,13 +162,16 @@ class RingWriter(Ring):
 
     def has_room(self) -> bool:
         """Whether the next slot is free."""
-        head = self.head
-        return head - self.tail < self.num_slots and not self._busy[head % self.num_slots]
+        head = self._words[_HEAD]
+        return head - self._words[_TAIL] < self.num_slots and not self._busy[head % self.num_slots]
 
     def places(self) -> dict[str, np.ndarray]:
         """The next slot's places, by the name of the field; only to be written to when `has_room`."""
-        slot = self.head % self.num_slots
-        return {name: array[slot, ...] for name, array in self.fields.items()}
+        slot = self._words[_HEAD] % self.num_slots
+        found = self._places.get(slot)
+        if found is None:  # made once: it takes as long as copying a small image
+            found = self._places[slot] = {name: array[slot, ...] for name, array in self.fields.items()}
+        return found
 
     def write(self, fields: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
         """Writes the fields that have a place into the next slot.
@@ -171,13 +179,12 @@ class RingWriter(Ring):
         Returns:
             A word with a bit for each field that was written, and the fields that were not.
         """
-        slot = self.head % self.num_slots
-        layout, arrays = self.layout.fields, self.fields
+        layout, places = self.layout.fields, self.places()
         present, left = 0, {}
         for name, value in fields.items():
             field = layout.get(name)
             if field is not None and field.takes(value):
-                place = arrays[name][slot, ...]
+                place = places[name]
                 if not (field.kind == "array" and _is_same_memory(place, value)):
                     field.write(place, value)
                 present |= field.bit
@@ -185,22 +192,21 @@ class RingWriter(Ring):
                 left[name] = value
         return present, left
 
-    def commit(self, rest: bytes, **words: int) -> None:
+    def commit(self, seq: int, index: int, done: int, epoch: int, time_us: int, present: int, rest: bytes = b"") -> None:
         """Makes the sample in the next slot visible to receivers.
 
         Args:
+            seq, index, done, epoch, time_us, present: The sample's words.
             rest: What has no fixed place; at most `layout.rest_bytes`.
-            **words: The sample's words: seq, index, done, epoch, time_us, present.
         """
-        slot = self.head % self.num_slots
+        head = self._words[_HEAD]
+        slot = head % self.num_slots
         if rest:
             self.rest[slot, : len(rest)] = np.frombuffer(rest, np.uint8)
-        slots = self.slots
-        for name, word in words.items():
-            slots[name][slot] = word
-        slots["rest_bytes"][slot] = len(rest)
+        offset = _SLOTS_OFFSET + slot * 8 * len(SLOT_WORDS)
+        _SLOT.pack_into(self._memory, offset, seq, index, done, epoch, time_us, present, len(rest))
         fence()
-        self._words[_HEAD] += 1
+        self._words[_HEAD] = head + 1
 
     def last(self) -> dict[str, int] | None:
         """The words of the sample committed last."""
@@ -246,6 +252,8 @@ class RingReader(Ring):
 
     def __init__(self, path: Path, token: int) -> None:
         super().__init__(path, *_open(path))
+        self._present = -1
+        self._kinds: dict[str, Field] = {}
         if self.token != token:
             self.close()
             raise ProtocolError(f"{path} is another ring than the one that was named.")
@@ -305,6 +313,17 @@ class RingReader(Ring):
         """Gives slots back that were claimed, once they are copied."""
         fence()
         self._busy[slot : slot + count] = 0
+
+    def kinds(self, present: int) -> dict[str, Field]:
+        """The fields that a sample has whose word `present` is this one."""
+        if present != self._present:
+            self._present = present
+            self._kinds = {name: field for name, field in self.layout.fields.items() if present & field.bit}
+        return self._kinds
+
+    def words(self, slot: int, count: int) -> np.ndarray:
+        """A copy of the words of claimed slots: count x len(SLOT_WORDS), int64."""
+        return self._records[slot : slot + count].astype(np.int64)
 
     def rest_of(self, slot: int) -> bytearray:
         """A copy of what the sample in a claimed slot has besides the fields with a fixed place.

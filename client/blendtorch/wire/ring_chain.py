@@ -52,6 +52,7 @@ class RingChain:
         self._batch = 0
         self._rings: list[RingWriter] = []
         self._generation = 0
+        self._open_ring: RingWriter | None = None  # the last one, when it can be written to
         self.changed = False
         self.host = host_id() if budget_bytes > 0 and file_lock.AVAILABLE else ""
         if folder is not None and SHARED_MEMORY not in folder.parents:
@@ -72,13 +73,12 @@ class RingChain:
 
     def has_room(self) -> bool:
         """Whether a sample can be written; true, too, when there is no ring yet."""
-        return not self._is_open() or self._rings[-1].has_room()
+        return self._open_ring is None or self._open_ring.has_room()
 
     def place(self, name: str) -> np.ndarray | None:
         """The place of a field in the next slot, if it is free."""
-        if not self._is_open() or not self._rings[-1].has_room() or name not in self._rings[-1].fields:
-            return None
-        return self._rings[-1].places()[name]
+        ring = self._open_ring
+        return ring.places().get(name) if ring is not None and ring.has_room() else None
 
     def to_read(self) -> RingWriter | None:
         """The ring that a receiver reads next: the oldest one that is not read out, or is written to."""
@@ -106,33 +106,26 @@ class RingChain:
             PickleNotAllowedError, EncodeError: A field cannot be sent.
         """
         self.changed = False
-        if not self.has_room():
-            return False
-        present, rest = 0, b""
-        if self._is_open():
-            present, left = self._rings[-1].write(fields)
-            rest = _pack(left, allow_pickle)
-        if not self._is_open() or len(rest) > self._rings[-1].layout.rest_bytes:
-            self._extend(fields, allow_pickle)
-            if not self.possible:
+        ring = self._open_ring
+        if ring is not None:
+            if not ring.has_room():
                 return False
-            present, left = self._rings[-1].write(fields)
+            present, left = ring.write(fields)
+            rest = _pack(left, allow_pickle) if left else b""
+        if ring is None or len(rest) > ring.layout.rest_bytes:
+            ring = self._extend(fields, allow_pickle)
+            if ring is None:
+                return False
+            present, left = ring.write(fields)
             rest = _pack(left, allow_pickle)
-        self._rings[-1].commit(
-            rest,
-            seq=position.seq,
-            index=position.index,
-            done=position.done,
-            epoch=epoch,
-            time_us=time.time_ns() // 1000,
-            present=present,
-        )
+        ring.commit(*position, epoch, time.time_ns() // 1000, present, rest)
         return True
 
     def retire(self) -> None:
         """Says that nothing will be written any more."""
         for ring in self._rings:
             ring.retire()
+        self._open_ring = None
 
     def tidy(self) -> None:
         """Frees what dead receivers had claimed, and removes rings that are read out and not written to any more."""
@@ -151,10 +144,6 @@ class RingChain:
         if self._owned is not None:
             self._owned.close()
 
-    def _is_open(self) -> bool:
-        """Whether the last ring can be written to."""
-        return bool(self._rings) and not self._rings[-1].closed
-
     def _adopt(self, folder: Path) -> None:
         """Takes over what a predecessor has left."""
         files = sorted(folder.glob(f"{self._name}.*.ring"), key=lambda file: int(file.suffixes[-2][1:]))
@@ -164,12 +153,14 @@ class RingChain:
                 self._rings.append(RingWriter.adopt(file))
             except (ProtocolError, SharedMemoryError) as error:
                 log.warning("left alone what a predecessor of this instance has left: %s", error)
+        if self._rings and not self._rings[-1].closed:
+            self._open_ring = self._rings[-1]
         words = [last for ring in self._rings if (last := ring.last()) is not None]
         if words:
             last = max(words, key=lambda word: word["seq"])
             self.made = Position(last["seq"] + 1, last["index"], last["done"] + 1)
 
-    def _extend(self, fields: Mapping[str, Any], allow_pickle: bool) -> None:
+    def _extend(self, fields: Mapping[str, Any], allow_pickle: bool) -> RingWriter | None:
         """Makes a ring for samples like this one, or finds that there can be none."""
         try:
             ring = self._create(fields, allow_pickle)
@@ -177,11 +168,12 @@ class RingChain:
             self.possible = False
             self.retire()
             log.warning("samples go by message, which is slower: %s", error)
-            return
-        if self._rings:
-            self._rings[-1].retire()
+            return None
+        self.retire()
         self._rings.append(ring)
+        self._open_ring = ring
         self.changed = True
+        return ring
 
     def _create(self, fields: Mapping[str, Any], allow_pickle: bool) -> RingWriter:
         layout = Layout.of(fields, 0)

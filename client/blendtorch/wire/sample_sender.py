@@ -85,6 +85,8 @@ class SampleSender:
         self._ledger = Ledger(None if folder is None else folder / f"{name}-{btid}.ledger")
         self._receivers: dict[str, Receiver] = {}
         self._backlog: deque[tuple[Position, Sequence[Buffer]]] = deque()
+        self._takers: list[str] = []  # who takes messages; the one whose turn it is comes first
+        self._wants_ring = False
         self._last_by_ring = False
         self._listen_at = self._look_after_at = 0.0
         self._parting: Message | None = None
@@ -133,8 +135,7 @@ class SampleSender:
     def ready(self) -> bool:
         """Whether `publish` would not wait."""
         self.service(at_once=True)
-        room = any(self._has_room(receiver) for receiver in self._receivers.values())
-        return room or (self._wants_ring() and self._rings.has_room())
+        return self._taker() is not None or (self._wants_ring and self._rings.has_room())
 
     def reserve(self, name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """Memory to make the next sample's field in, which `publish` then need not copy.
@@ -142,7 +143,7 @@ class SampleSender:
         Returns:
             An array with arbitrary content: the field's place in shared memory where there is one free, else any.
         """
-        place = self._rings.place(name) if self._wants_ring() else None
+        place = self._rings.place(name) if self._wants_ring else None
         if place is not None and place.shape == tuple(shape) and place.dtype == np.dtype(dtype):
             return place
         return np.empty(shape, dtype)
@@ -203,7 +204,7 @@ class SampleSender:
         pause = Pause()
         try:
             while True:
-                if self._wants_ring():
+                if self._wants_ring:
                     pause.sleep()
                     self.service()
                 else:
@@ -223,31 +224,34 @@ class SampleSender:
 
     def _deliver(self, position: Position, fields: Mapping[str, Any]) -> bool:
         """Gives the sample to a receiver, if one has room; by ring and by message in turn, where there are both."""
-        ways = [self._write, self._send] if not self._last_by_ring else [self._send, self._write]
+        if not self._takers:  # by far the most frequent case: all receivers read the ring
+            return self._write(position, fields)
+        ways = [self._send, self._write] if self._last_by_ring else [self._write, self._send]
         for way in ways:
             if way(position, fields):
                 self._last_by_ring = way == self._write
                 return True
         return False
 
-    def _wants_ring(self) -> bool:
-        return self._rings.possible and any(receiver.ring for receiver in self._receivers.values())
+    def _sort_receivers(self) -> None:
+        """Notes who reads the ring, and who takes messages."""
+        possible = self._rings.possible
+        self._wants_ring = possible and any(receiver.ring for receiver in self._receivers.values())
+        self._takers = [name for name, receiver in self._receivers.items() if not (possible and receiver.ring)]
 
     def _write(self, position: Position, fields: Mapping[str, Any]) -> bool:
-        if not self._wants_ring():
+        if not self._wants_ring:
             return False
         written = self._rings.write(position, fields, self._epoch, self._allow_pickle)
         if self._rings.changed:
             for receiver in self._receivers.values():
                 self._welcome(receiver)
+        elif not self._rings.possible:
+            self._sort_receivers()
         return written
 
-    def _has_room(self, receiver: Receiver) -> bool:
-        by_message = not (receiver.ring and self._rings.possible)
-        return by_message and len(receiver.unconfirmed) < receiver.window + self._queue_size
-
     def _send(self, position: Position, fields: Mapping[str, Any]) -> bool:
-        name = next((name for name, receiver in self._receivers.items() if self._has_room(receiver)), None)
+        name = self._taker()
         if name is None:
             return False
         message = Message(
@@ -268,8 +272,10 @@ class SampleSender:
         return True
 
     def _give(self, name: str, position: Position, frames: Sequence[Buffer]) -> None:
-        receiver = self._receivers.pop(name)
-        self._receivers[name] = receiver  # to the end of the queue
+        receiver = self._receivers[name]
+        if name in self._takers:
+            self._takers.remove(name)
+            self._takers.append(name)
         receiver.unconfirmed.append((position, frames))
         if not self._router.send(receiver.peer, frames):
             self._forget(name)
@@ -277,13 +283,18 @@ class SampleSender:
     def _resend(self) -> None:
         """Gives to others what was on its way to receivers that have left."""
         while self._backlog:
-            name = next((name for name, receiver in self._receivers.items() if self._takes_messages(receiver)), None)
+            name = self._taker() or next(iter(self._receivers), None)
             if name is None:
                 return
             self._give(name, *self._backlog.popleft())
 
-    def _takes_messages(self, receiver: Receiver) -> bool:
-        return len(receiver.unconfirmed) < receiver.window + self._queue_size
+    def _taker(self) -> str | None:
+        """Who takes the next message: in turn, those with room."""
+        for name in self._takers:
+            receiver = self._receivers[name]
+            if len(receiver.unconfirmed) < receiver.window + self._queue_size:
+                return name
+        return None
 
     def _note(self, made: Position | None = None) -> None:
         made = made or self._next
@@ -314,6 +325,7 @@ class SampleSender:
                 self._router.send(peer, frames)
         receiver.window = ready.window
         receiver.ring = bool(ready.host) and ready.host == self._rings.host
+        self._sort_receivers()
         self._welcome(receiver, ready.ring)
         if self._parting is not None:
             self._router.send(peer, encode(self._parting))
@@ -334,6 +346,7 @@ class SampleSender:
 
     def _forget(self, name: str) -> None:
         self._backlog.extend(self._receivers.pop(name).unconfirmed)
+        self._sort_receivers()
 
     def _part(self, message: Message, duration_s: float) -> None:
         """Says the last word, and waits until all is fetched, at most `duration_s` seconds."""

@@ -142,6 +142,8 @@ class MessageSocket:
         try:
             frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
         except zmq.Again:
+            if refused := self.refused:
+                raise AuthenticationError(refused) from None
             return None
         return decode([frame.buffer for frame in frames], allow_pickle=self.allow_pickle)
 
@@ -283,7 +285,7 @@ def _attach(socket: zmq.Socket, address: str, bind: bool, curve: CurveKeys | Non
             socket.connect(address)
             return address
         if curve is not None:
-            lock(socket, curve, address)
+            lock(socket, curve)
         elif needs_curve(address):
             raise ConfigError(
                 f"binding {address} lets other machines connect, and there are no keys to know the right ones by. Start "

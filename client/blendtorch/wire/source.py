@@ -4,7 +4,6 @@ import logging
 import secrets
 from collections import deque
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,13 @@ from .layout import Layout
 from .message import Kind, Message, script_error
 from .receivers import SHARED_MEMORY, Ready, host_id
 from .rest import unpack
-from .ring import RingReader
+from .ring import SLOT_WORDS, RingReader
 from .seq_account import SeqAccount
 from .sockets import MessageSocket
 
 log = logging.getLogger(__name__)
 
+_SEQ, _INDEX, _DONE, _EPOCH, _TIME_US, _PRESENT, _REST_BYTES, _ = range(len(SLOT_WORDS))
 # Messages that may wait besides samples.
 _ROOM_FOR_OTHERS = 16
 
@@ -295,29 +295,23 @@ class Source:
         self.account.elsewhere += first - self._claimed
         self._claimed = first + count
         self.waited_s = max(self.waited_s, ring.waited_us / 1e6)
-        present = ring.slots["present"][slot : slot + count]
-        changes = np.flatnonzero(present[1:] != present[:-1]) + 1
-        for start, end in pairwise([0, *changes.tolist(), count]):
-            self._take_alike(ring, slot + start, end - start)
-
-    def _take_alike(self, ring: RingReader, slot: int, count: int) -> None:
-        """Makes groups of claimed samples that have the same fields; without those that came before."""
-        seqs = ring.slots["seq"][slot : slot + count].astype(np.int64)
-        if seqs[-1] - seqs[0] == count - 1 and self.account.take_run(int(seqs[0]), count):
-            self._add_group(ring, slot, count)
+        words = ring.words(slot, count)
+        rows = words.tolist()
+        # Mostly all are alike, and follow what came before.
+        alike = all(row[_PRESENT] == rows[0][_PRESENT] for row in rows)
+        if alike and rows[-1][_SEQ] - rows[0][_SEQ] == count - 1 and self.account.take_run(rows[0][_SEQ], count):
+            self._add_group(ring, slot, words, rows)
             return
-        for i, seq in enumerate(seqs.tolist()):
-            if self.account.take(seq):
-                self._add_group(ring, slot + i, 1)
+        for i, row in enumerate(rows):
+            if self.account.take(row[_SEQ]):
+                self._add_group(ring, slot + i, words[i : i + 1], [row])
             else:
                 ring.release(slot + i, 1)
 
-    def _add_group(self, ring: RingReader, slot: int, count: int) -> None:
-        end = slot + count
-        rests: list[dict[str, Any]] = [{} for _ in range(count)]
+    def _add_group(self, ring: RingReader, slot: int, words: np.ndarray, rows: list[list[int]]) -> None:
+        count = len(rows)
         try:
-            for i in np.flatnonzero(ring.slots["rest_bytes"][slot:end]).tolist():
-                rests[i] = self._rest(ring, slot + i)
+            rests = [self._rest(ring, slot + i) if row[_REST_BYTES] else {} for i, row in enumerate(rows)]
         except ProtocolError as error:
             ring.release(slot, count)
             self.account.received -= count
@@ -326,21 +320,24 @@ class Source:
                 raise
             self._refuse(error, count)
             return
-        present = int(ring.slots["present"][slot])
-        kinds = {name: field for name, field in ring.layout.fields.items() if present & field.bit}
-        words = (ring.slots[name][slot:end].astype(np.int64) for name in ("seq", "epoch", "index", "done", "time_us"))
-        group = Group(
-            self.number,
-            self.btid,
-            *words,
-            {name: ring.fields[name][slot:end] for name in kinds},
-            kinds,
-            rests,
-            partial(ring.release, slot, count),
-            True,
+        kinds = ring.kinds(rows[0][_PRESENT])
+        self.epoch = max(self.epoch, rows[-1][_EPOCH])
+        self._groups.append(
+            Group(
+                self.number,
+                self.btid,
+                words[:, _SEQ],
+                words[:, _EPOCH],
+                words[:, _INDEX],
+                words[:, _DONE],
+                words[:, _TIME_US],
+                {name: ring.fields[name][slot : slot + count] for name in kinds},
+                kinds,
+                rests,
+                partial(ring.release, slot, count),
+                True,
+            )
         )
-        self.epoch = max(self.epoch, int(group.epoch[-1]))
-        self._groups.append(group)
 
     def _rest(self, ring: RingReader, slot: int) -> dict[str, Any]:
         message = decode(unpack(ring.rest_of(slot)), allow_pickle=self._allow_pickle)
