@@ -16,10 +16,10 @@ import pickle
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import cycle
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ TIMEOUT_MS = 120_000
 # For latencies: one sample every so often, so that none queues behind another; and longer bursts, for the percentiles.
 PACE_S = 0.005
 LATENCY_FACTOR = 2
+RAMP_BATCHES = 4  # of each instance before a burst, for the loader has to connect first
 # Samples of each instance that go through all memory that a stream has, and show how fast it is.
 WARM_UP = {"frame": 128, "tiny-frame": 4096, "small": 2048, "large": 8}
 MB = 1e6
@@ -148,48 +149,44 @@ def socket_name(row: str) -> str:
 
 def compete(launchers: dict[str, btt.BlenderLauncher], quick: bool) -> tuple[list[Values], list[Row]]:
     """Measures everything; returns the values of all rounds, and the rows about memory."""
-    seconds, rounds = (0.25, 3) if quick else (0.7, 9)
+    seconds, rounds = (0.2, 3) if quick else (0.7, 9)
     addresses = {group: launcher.launch_info.addresses for group, launcher in launchers.items()}
     commands = {
         group: [btt.DuplexChannel(address, btid) for btid, address in enumerate(of_group["CTRL"])]
         for group, of_group in addresses.items()
     }
-    with ExitStack() as stack:
 
-        def streaming(stream: Stream) -> Streaming:
-            of_stream = addresses[stream.group][socket_name(stream.name)][: stream.instances]
-            made = Streaming(stream, of_stream, commands[stream.group])
-            stack.callback(made.close)
-            made.warm_up()
-            return made
+    def streaming(stream: Stream) -> Streaming:
+        of_stream = addresses[stream.group][socket_name(stream.name)][: stream.instances]
+        return Streaming(stream, of_stream, commands[stream.group])
 
-        # First, since workers are forked: this process shall have few threads then.
-        reading = [
-            reader(name, PickleDataset(addresses["tcp"][socket_name(name)][-1]), workers)
-            for name, workers in PICKLES.items()
-        ]
-        reading.append(
-            reader(DATALOADER, btt.RemoteIterableDataset(addresses["shm"][socket_name(DATALOADER)][-1]), workers=2)
-        )
-        contestants: list[Callable[[float], Values]] = [
-            Repeated("copy", copier("frame", BATCH_SIZE, buffers=4)).measure,
-            *(streaming(stream).measure for stream in STREAMS),
-            *(row.measure for row in reading),
-            Repeated("copy-large", copier("large", batch_size=2, buffers=2), batch_size=2).measure,
-            Repeated("pickle-small", pickler("small"), batch_size=1).measure,
-            *(streaming(stream).measure_latency for stream in LATENCIES),
-        ]
-        results = []
-        for i in range(rounds):
-            values: Values = {}
-            for measure in reversed(contestants) if i % 2 else contestants:
-                values |= measure(seconds)
-            results.append(values)
-        memory_rows = watch_memory(
-            [streaming(stream) for stream in MEMORIES],
-            [launchers[stream.group].launch_info.pids[0] for stream in MEMORIES],
-            counts={"tiny-frame": 10_000, "frame": 800} if quick else {"tiny-frame": 100_000, "frame": 8_000},
-        )
+    # First, since workers are forked: this process shall have few threads then.
+    reading = [
+        reader(name, PickleDataset(addresses["tcp"][socket_name(name)][-1]), workers)
+        for name, workers in PICKLES.items()
+    ]
+    reading.append(
+        reader(DATALOADER, btt.RemoteIterableDataset(addresses["shm"][socket_name(DATALOADER)][-1]), workers=2)
+    )
+    contestants: list[Callable[[float], Values]] = [
+        Repeated("copy", copier("frame", BATCH_SIZE, buffers=4)).measure,
+        *(streaming(stream).measure for stream in STREAMS),
+        *(row.measure for row in reading),
+        Repeated("copy-large", copier("large", batch_size=2, buffers=2), batch_size=2).measure,
+        Repeated("pickle-small", pickler("small"), batch_size=1).measure,
+        *(streaming(stream).measure_latency for stream in LATENCIES),
+    ]
+    results = []
+    for i in range(rounds):
+        values: Values = {}
+        for measure in reversed(contestants) if i % 2 else contestants:
+            values |= measure(seconds)
+        results.append(values)
+    memory_rows = watch_memory(
+        [streaming(stream) for stream in MEMORIES],
+        [launchers[stream.group].launch_info.pids[0] for stream in MEMORIES],
+        counts={"tiny-frame": 10_000, "frame": 800} if quick else {"tiny-frame": 100_000, "frame": 8_000},
+    )
     return results, memory_rows
 
 
@@ -253,6 +250,8 @@ def reader(name: str, dataset: IterableDataset, workers: int) -> Repeated:
 class Streaming:
     """A `StreamLoader`, and the instances that publish for it on command.
 
+    The loader is connected while it is measured only: its thread looks into shared memory all the time.
+
     Args:
         stream: What it is.
         addresses: Of its channel, in each of its instances.
@@ -262,40 +261,41 @@ class Streaming:
     def __init__(self, stream: Stream, addresses: Sequence[str], commands: Sequence[btt.DuplexChannel]) -> None:
         self.stream = stream
         self._loader = btt.StreamLoader(addresses, stream.batch_size, copy=stream.copy, timeoutms=TIMEOUT_MS)
-        self._batches = iter(self._loader)
         self._commands = commands[: stream.instances]
         self._per_second = 0.0
+        with self.connected():
+            self._per_second = self._rate(WARM_UP[stream.kind])
+
+    @contextmanager
+    def connected(self, ramp: int = 0) -> Iterator[None]:
+        """Connects the loader, and has some samples of each instance go by; by default through all memory there is."""
+        with self._loader:
+            self._rate(ramp or WARM_UP[self.stream.kind])
+            yield
+
+    def measure(self, seconds: float) -> Values:
+        """Samples per second, of a burst that takes about as long as asked for if it is as fast as the last one."""
+        batches_each = round(self._per_second * seconds / self.stream.instances / self.stream.batch_size)
+        with self.connected(RAMP_BATCHES * self.stream.batch_size):
+            self._per_second = self._rate(max(1, batches_each) * self.stream.batch_size)
+        return {self.stream.name: self._per_second}
+
+    def measure_latency(self, seconds: float) -> Values:
+        """Milliseconds from before `publish` in Blender until the training loop has the sample."""
+        with self.connected(RAMP_BATCHES * self.stream.batch_size):
+            delays_ms = [
+                (time.monotonic() - float(batch["sent_s"][0])) * 1000
+                for batch in self.take(round(LATENCY_FACTOR * seconds / PACE_S), PACE_S)
+            ]
+        name = self.stream.name
+        return {name.replace("/", f"-p{p}/"): float(np.percentile(delays_ms, p)) for p in (50, 99)}
 
     def take(self, samples_each: int, interval_s: float = 0) -> Iterator[dict[str, Any]]:
         """Has each instance publish so many samples, whole batches of them, and takes all."""
         command = {"channel": socket_name(self.stream.name), "kind": self.stream.kind}
         for channel in self._commands:
             channel.send(**command, samples=samples_each, interval_s=interval_s)
-        for _ in range(samples_each * self.stream.instances // self.stream.batch_size):
-            yield next(self._batches)
-
-    def warm_up(self) -> None:
-        """Goes through all memory once, and finds out about how fast it is."""
-        for _ in range(2):
-            self._per_second = self._rate(WARM_UP[self.stream.kind])
-
-    def measure(self, seconds: float) -> Values:
-        """Samples per second, of a burst that takes about as long as asked for if it is as fast as the last one."""
-        batches_each = round(self._per_second * seconds / self.stream.instances / self.stream.batch_size)
-        self._per_second = self._rate(max(1, batches_each) * self.stream.batch_size)
-        return {self.stream.name: self._per_second}
-
-    def measure_latency(self, seconds: float) -> Values:
-        """Milliseconds from before `publish` in Blender until the training loop has the sample."""
-        delays_ms = [
-            (time.monotonic() - float(batch["sent_s"][0])) * 1000
-            for batch in self.take(round(LATENCY_FACTOR * seconds / PACE_S), PACE_S)
-        ]
-        name = self.stream.name
-        return {name.replace("/", f"-p{p}/"): float(np.percentile(delays_ms, p)) for p in (50, 99)}
-
-    def close(self) -> None:
-        self._loader.close()
+        return islice(self._loader, samples_each * self.stream.instances // self.stream.batch_size)
 
     def _rate(self, samples_each: int) -> float:
         started = time.perf_counter()
@@ -308,7 +308,7 @@ def watch_memory(streamings: Sequence[Streaming], pids: Sequence[int], counts: d
     """By how much the resident memory of both ends grows over many samples.
 
     Args:
-        streamings: Streams that are warm: all buffers have been used.
+        streamings: The streams.
         pids: The instance that publishes for each.
         counts: How many samples, by kind.
     """
@@ -317,11 +317,12 @@ def watch_memory(streamings: Sequence[Streaming], pids: Sequence[int], counts: d
     rows = [Row(f"rss-{end}", mb, "MB", 1.0, f"rss-{end}", "before the samples below") for end, mb in start.items()]
     for streaming, pid in zip(streamings, pids, strict=True):
         count = counts[streaming.stream.kind]
-        before = {"trainer": _rss_mb(None), "blender": _rss_mb(pid)}
-        for _ in streaming.take(count):
-            pass
-        gc.collect()
-        after = {"trainer": _rss_mb(None), "blender": _rss_mb(pid)}
+        with streaming.connected():
+            before = {"trainer": _rss_mb(None), "blender": _rss_mb(pid)}
+            for _ in streaming.take(count):
+                pass
+            gc.collect()
+            after = {"trainer": _rss_mb(None), "blender": _rss_mb(pid)}
         for end in start:
             growth = after[end] - before[end]
             remark = f"growth over {count:,} samples of {streaming.stream.remark}"

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ..wire.group import Group
+from ..wire.layout import Field
 from .buffer_pool import BufferPool
 
 Batch = dict[str, Any]
@@ -40,6 +41,7 @@ class BatchBuilder:
         self._size = batch_size
         self._pool = pool
         self._arrays: dict[str, np.ndarray] = {}
+        self._kinds: dict[str, Field] = {}
         self._lists: dict[str, list[Any]] = {}
         self._positions: dict[int, tuple[int, int, int]] = {}
         self._who = np.zeros((4, batch_size), np.int64)
@@ -50,27 +52,36 @@ class BatchBuilder:
         """How many samples it takes more."""
         return self._size - self.count
 
-    def add(self, group: Group) -> None:
-        """Copies samples; at most `missing`."""
-        start, end = self.count, self.count + len(group)
-        for row, values in zip(self._who, (group.btid or 0, group.epoch, group.seq, group.index), strict=True):
-            row[start:end] = values
-        for name, values in group.fields.items():
-            array = self._array(name, values)
+    def has_of(self, source: int) -> bool:
+        """Whether there are samples of this source in it."""
+        return source in self._positions
+
+    def add(self, group: Group, first: int = 0) -> int:
+        """Copies samples, from number `first` of the group on, as many as are missing; returns how many."""
+        count = min(self.missing, len(group) - first)
+        mine = slice(first, first + count)
+        start, end = self.count, self.count + count
+        self._who[0, start:end] = group.btid or 0
+        for row, words in zip(self._who[1:], (group.epoch, group.seq, group.index), strict=True):
+            row[start:end] = words[mine]
+        for name, all_values in group.fields.items():
+            values = all_values[mine]
+            array = self._array(name, values, group.kinds[name])
             if array is None:
                 self._list(name)[start:end] = [group.kinds[name].read(value) for value in values]
             elif values.dtype == np.bool_:
                 np.not_equal(values.view(np.uint8), 0, out=array[start:end])  # whatever the sender calls true
             else:
                 np.copyto(array[start:end], values)
-        if len(self._arrays) > len(group.fields):
+        if not self._arrays.keys() <= group.fields.keys():
             for name in self._arrays.keys() - group.fields.keys():
                 self._list(name)
-        for i, rest in enumerate(group.rests, start):
+        for i, rest in enumerate(group.rests[mine], start):
             for name, value in rest.items():
                 self._list(name)[i] = value
-        self._positions[group.source] = position_after(group)
+        self._positions[group.source] = position_after(group, first + count - 1)
         self.count = end
+        return count
 
     def finish(self) -> Delivery:
         """The batch, of as many samples as were added."""
@@ -82,7 +93,7 @@ class BatchBuilder:
             batch[name] = stack(values[: self.count])
         return Delivery(batch, self._positions, lambda: None)
 
-    def _array(self, name: str, values: np.ndarray) -> np.ndarray | None:
+    def _array(self, name: str, values: np.ndarray, kind: Field) -> np.ndarray | None:
         """Where the field's values go; None when they do not stack with what is there."""
         if name in self._lists:
             return None
@@ -90,6 +101,7 @@ class BatchBuilder:
             if self.count:
                 return None
             self._arrays[name] = self._pool.take((self._size, *values.shape[1:]), values.dtype)
+            self._kinds[name] = kind
         array = self._arrays[name]
         return array if array.shape[1:] == values.shape[1:] and array.dtype == values.dtype else None
 
@@ -98,7 +110,7 @@ class BatchBuilder:
         if name not in self._lists:
             values: list[Any] = [None] * self._size
             if name in self._arrays:
-                values[: self.count] = [array.copy() for array in self._arrays.pop(name)[: self.count]]
+                values[: self.count] = [self._kinds[name].read(value) for value in self._arrays.pop(name)[: self.count]]
             self._lists[name] = values
         return self._lists[name]
 
@@ -111,9 +123,9 @@ def of_views(group: Group) -> Delivery:
     return Delivery(batch, {group.source: position_after(group)}, group.release)
 
 
-def position_after(group: Group) -> tuple[int, int, int]:
-    """Where the stream of its instance goes on."""
-    return int(group.seq[-1]) + 1, int(group.index[-1]), int(group.done[-1]) + 1
+def position_after(group: Group, last: int = -1) -> tuple[int, int, int]:
+    """Where the stream of its instance goes on after a group, or after a sample of it."""
+    return int(group.seq[last]) + 1, int(group.index[last]), int(group.done[last]) + 1
 
 
 def who_made_it(who: np.ndarray) -> Batch:

@@ -112,12 +112,14 @@ class StreamLoader:
         self._receive_options: dict[str, Any] = {
             "queue_size": queue_size,
             "order": order,
-            "batch": 0 if copy else batch_size,
+            # By index, samples of several instances come in turn: batches of one instance's would be out of order.
+            "batch": 0 if copy or (order == "index" and len(self._addresses) > 1) else batch_size,
             "allow_pickle": allow_pickle,
             "curve": curve,
         }
         # One more than are ever in use: the one the trainer has, those ahead, the one being filled.
         self._pool = BufferPool(pin_memory, most=prefetch + 3)
+        self._builder = BatchBuilder(batch_size, self._pool)
         self._receiver: SampleReceiver | None = None
         self._thread: threading.Thread | None = None
         self._queue: queue.Queue[Delivery | _End | BaseException] = queue.Queue(prefetch)
@@ -209,6 +211,7 @@ class StreamLoader:
         if self._held is not None:
             self._held.release()
             self._held = None
+        self._builder = BatchBuilder(self.batch_size, self._pool)
         if self._receiver is not None:
             self._last_stats = replace(self.stats(), batches_ready=0)
             self._receiver.close()
@@ -262,11 +265,17 @@ class StreamLoader:
     def _run(self) -> None:
         try:
             for delivery in self._assemble():
-                if self._transform is not None:
-                    delivery.batch = self._transform(delivery.batch)
-                if self._device is not None:
-                    delivery.batch = _to(delivery.batch, self._device)
-                if not self._put(delivery):
+                passed_on = False
+                try:
+                    if self._transform is not None:
+                        delivery.batch = self._transform(delivery.batch)
+                    if self._device is not None:
+                        delivery.batch = _to(delivery.batch, self._device)
+                    passed_on = self._put(delivery)
+                finally:
+                    if not passed_on:
+                        delivery.release()
+                if not passed_on:
                     return
             self._put(_End())
         except BaseException as error:
@@ -282,21 +291,29 @@ class StreamLoader:
         return False
 
     def _assemble(self) -> Iterator[Delivery]:
-        builder = BatchBuilder(self.batch_size, self._pool)
         while not self._stop.is_set():
-            group = self._receive(builder.missing)
+            group = self._receive(self._builder.missing)
             if group is None:
                 break
-            if not self._copy and _is_batch(group, self.batch_size) and not builder.count:
+            # What came before it from the same instance is delivered before it.
+            if not self._copy and _is_batch(group, self.batch_size) and not self._builder.has_of(group.source):
                 yield of_views(group)
                 continue
-            builder.add(group)
-            group.release()
-            if not builder.missing:
-                yield builder.finish()
-                builder = BatchBuilder(self.batch_size, self._pool)
-        if builder.count and not self._drop_last and not self._stop.is_set():
-            yield builder.finish()
+            added = 0
+            try:
+                while added < len(group):  # there may be more than were asked for, where batches are taken whole
+                    added += self._builder.add(group, added)
+                    if not self._builder.missing:
+                        yield self._finish()
+            finally:
+                group.release()
+        if self._builder.count and not self._drop_last and not self._stop.is_set():
+            yield self._finish()
+
+    def _finish(self) -> Delivery:
+        # Kept in the loader: what is collected when no sample comes in time is not lost.
+        builder, self._builder = self._builder, BatchBuilder(self.batch_size, self._pool)
+        return builder.finish()
 
     def _receive(self, most: int) -> Group | None:
         """The next samples; None at the end of the stream, or of this loader."""
@@ -331,5 +348,6 @@ def _to(batch: Any, device: torch.device) -> Any:
     if isinstance(batch, dict):
         return {name: _to(value, device) for name, value in batch.items()}
     if isinstance(batch, list | tuple):
-        return type(batch)(_to(value, device) for value in batch)
+        moved = [_to(value, device) for value in batch]
+        return type(batch)(*moved) if hasattr(batch, "_fields") else type(batch)(moved)  # a named tuple
     return batch

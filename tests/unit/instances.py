@@ -1,0 +1,76 @@
+"""Instances without Blender: they speak the wire by `SampleSender`, on threads of the test."""
+
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from blendtorch.wire.sample_sender import SampleSender
+
+# Fields, or the index that they belong to and the fields.
+Sample = dict[str, Any] | tuple[int, dict[str, Any]]
+
+TRANSPORTS = ("shm", "ipc", "tcp")
+ERROR = {"error": "ValueError: boom", "traceback": "line 1 of cube.py"}
+
+
+class FakeInstance:
+    """Publishes what it is given, then says that it has ended or failed, or stays silent.
+
+    Args:
+        samples: What it publishes.
+        folder: Where its socket lies, if it has a file.
+        transport: One of `TRANSPORTS`.
+        btid: Its id.
+        then: "end", "error" or "stay".
+        delay_s: How long it takes for each sample.
+        **options: More for `SampleSender`.
+    """
+
+    def __init__(
+        self,
+        samples: Iterable[Sample],
+        folder: Path,
+        transport: str = "shm",
+        btid: int = 7,
+        then: str = "end",
+        delay_s: float = 0,
+        **options: Any,
+    ) -> None:
+        address = "tcp://127.0.0.1:*" if transport == "tcp" else f"ipc://{folder}/{btid}"
+        if transport != "shm":
+            options["shm_bytes"] = 0
+        self.sender = SampleSender(address, btid, **options)
+        self.address = self.sender.address
+        self.published = 0
+        self._samples = samples
+        self._then = then
+        self._delay_s = delay_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends it; what was not fetched is dropped."""
+        self._stop.set()
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+
+    def _run(self) -> None:
+        for sample in self._samples:
+            index, fields = sample if isinstance(sample, tuple) else (None, sample)
+            while not self.sender.ready() and not self._stop.is_set():
+                self.sender.service(timeout_s=0.002)
+            if self._stop.is_set():
+                break
+            self.sender.publish(fields, index, timeout_s=10)
+            self.published += 1
+            time.sleep(self._delay_s)
+        while self._then == "stay" and not self._stop.is_set():
+            self.sender.service(timeout_s=0.01)
+        if self._then == "error" and not self._stop.is_set():
+            self.sender.fail(ERROR, 1.0)
+            while not self._stop.is_set():
+                self.sender.service(timeout_s=0.01)
+        self.sender.close(0 if self._stop.is_set() else 10, ended=not self._stop.is_set())
