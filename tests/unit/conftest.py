@@ -1,10 +1,12 @@
 """What the tests without Blender share. They are the same at each run: hypothesis draws nothing new."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from instances import FakeInstance, Sample
 
 from blendtorch.wire.sockets import MessageSocket
 
@@ -32,3 +34,17 @@ def make_socket() -> Iterator[Callable[..., MessageSocket]]:
     yield make
     for socket in made:
         socket.close()
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[Callable[..., FakeInstance]]:
+    """Starts instances without Blender: `instance(samples, transport="shm", btid=7, ...)`, see `FakeInstance`."""
+    made: list[FakeInstance] = []
+
+    def start(samples: Iterable[Sample], transport: str = "shm", **options: Any) -> FakeInstance:
+        made.append(FakeInstance(samples, tmp_path, transport, **options))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.close()

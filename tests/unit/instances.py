@@ -25,6 +25,7 @@ class FakeInstance:
         btid: Its id.
         then: "end", "error" or "stay".
         delay_s: How long it takes for each sample.
+        linger_s: How long it waits at its end until all is fetched.
         **options: More for `SampleSender`.
     """
 
@@ -36,6 +37,7 @@ class FakeInstance:
         btid: int = 7,
         then: str = "end",
         delay_s: float = 0,
+        linger_s: float = 3,
         **options: Any,
     ) -> None:
         address = "tcp://127.0.0.1:*" if transport == "tcp" else f"ipc://{folder}/{btid}"
@@ -47,6 +49,7 @@ class FakeInstance:
         self._samples = samples
         self._then = then
         self._delay_s = delay_s
+        self._linger_s = linger_s
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -73,4 +76,4 @@ class FakeInstance:
             self.sender.fail(ERROR, 1.0)
             while not self._stop.is_set():
                 self.sender.service(timeout_s=0.01)
-        self.sender.close(0 if self._stop.is_set() else 10, ended=not self._stop.is_set())
+        self.sender.close(0 if self._stop.is_set() else self._linger_s, ended=not self._stop.is_set())

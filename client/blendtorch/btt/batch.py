@@ -136,11 +136,12 @@ def who_made_it(who: np.ndarray) -> Batch:
 def stack(values: list[Any]) -> Any:
     """A tensor where the values are numbers or arrays of one shape and dtype, else a list; arrays become tensors."""
     kinds = {type(value) for value in values}
-    if len(kinds) == 1 and issubclass(*kinds, bool | int | float | complex | np.generic):
+    if len(kinds) == 1 and issubclass(kinds.pop(), bool | int | float | complex | np.generic):
         try:
             return torch.from_numpy(np.array(values))
         except (TypeError, OverflowError):  # integers beyond 64 bits
             return values
-    if kinds == {np.ndarray} and len({(value.shape, value.dtype) for value in values}) == 1:
+    arrays = all(isinstance(value, np.ndarray) for value in values)
+    if arrays and len({(value.shape, value.dtype) for value in values}) == 1:
         return torch.from_numpy(np.stack(values))
     return [torch.from_numpy(value) if isinstance(value, np.ndarray) else value for value in values]

@@ -88,11 +88,17 @@ class StreamLoader:
         self._addresses = [addresses] if isinstance(addresses, str) else list(addresses)
         if not self._addresses:
             raise ConfigError("addresses is empty, expected at least one such as 'tcp://127.0.0.1:11000'.")
-        for name, value, least in [("batch_size", batch_size, 1), ("prefetch", prefetch, 1), ("queue_size", queue_size, 1)]:
+        for name, value, least in [
+            ("batch_size", batch_size, 1),
+            ("prefetch", prefetch, 1),
+            ("queue_size", queue_size, 1),
+        ]:
             if value < least:
                 raise ConfigError(f"{name} is {value}, expected at least {least}.")
         if num_batches is not None and num_batches < 0:
-            raise ConfigError(f"num_batches is {num_batches}, expected 0 or more, or None until the scripts have ended.")
+            raise ConfigError(
+                f"num_batches is {num_batches}, expected 0 or more, or None until the scripts have ended."
+            )
         if timeoutms <= 0:
             raise ConfigError(f"timeoutms is {timeoutms}, expected a positive number.")
         if order not in ("arrival", "index"):
@@ -341,10 +347,10 @@ def _is_batch(group: Group, batch_size: int) -> bool:
 def _to(batch: Any, device: torch.device) -> Any:
     """Moves the tensors of a batch, or what a transform has made of it, to a device."""
     if isinstance(batch, torch.Tensor):
-        moved = batch.to(device, non_blocking=True)
+        there = batch.to(device, non_blocking=True)
         if device.type == "cuda":
             torch.cuda.current_stream(device).synchronize()
-        return moved
+        return there
     if isinstance(batch, dict):
         return {name: _to(value, device) for name, value in batch.items()}
     if isinstance(batch, list | tuple):

@@ -18,8 +18,8 @@ class Group:
         btid: The instance.
         seq, epoch, index, time_us: Of each sample, see `Message`; int64 arrays.
         done: Of each sample, how many of its index come before it; int64.
-        fields: The fields that all of them have and that have the same shape: name to an array, first axis the samples. They
-            may lie in shared memory, and are then valid until `release`.
+        fields: The fields that all of them have, of one shape: name to an array, first axis the samples. They may lie in
+            shared memory, and are then valid until `release`.
         kinds: For each of `fields` what a single value of it is.
         rests: For each sample its other fields.
         release: Gives the memory back; to be called once.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ..errors import ProtocolError
 
 _MAGIC = b"BTLEDGR1"
-_RECORD = struct.Struct("<8s6Q")
+_RECORD = struct.Struct("<8s7Q")
 
 
 class Position(NamedTuple):
@@ -37,28 +37,32 @@ class Ledger:
 
     Raises:
         ProtocolError: The file is there and is no ledger.
+
+    Attributes:
+        made, owed, receivers: What a predecessor has noted last, see `note`.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._descriptor = -1 if path is None else os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self.made = self.owed = Position()
+        self.receivers = 0
         record = b"" if path is None else os.pread(self._descriptor, _RECORD.size, 0)
         if record:
             if len(record) != _RECORD.size or not record.startswith(_MAGIC):
                 raise ProtocolError(f"{path} is no ledger of BlendTorch's. Remove it.")
             _, *words = _RECORD.unpack(record)
-            self.made, self.owed = Position(*words[:3]), Position(*words[3:])
+            self.made, self.owed, self.receivers = Position(*words[:3]), Position(*words[3:6]), words[6]
 
-    def note(self, made: Position, owed: Position) -> None:
+    def note(self, made: Position, owed: Position, receivers: int) -> None:
         """Writes down how far the instance has come, at once and whole: the record is shorter than a page.
 
         Args:
             made: What it makes next.
             owed: The oldest sample that no receiver has for certain.
+            receivers: How many receivers take samples by message.
         """
-        self.made, self.owed = made, owed
         if self._descriptor >= 0:
-            os.pwrite(self._descriptor, _RECORD.pack(_MAGIC, *made, *owed), 0)
+            os.pwrite(self._descriptor, _RECORD.pack(_MAGIC, *made, *owed, receivers), 0)
 
     def close(self) -> None:
         """Closes the file; the record stays."""

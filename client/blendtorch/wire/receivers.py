@@ -15,6 +15,7 @@ from .message import Message
 SHARED_MEMORY = Path("/dev/shm")
 MAX_WINDOW = 1 << 20
 MAX_RECEIVERS = 4096
+MAX_HAVE = 1024
 
 
 @dataclass
@@ -50,6 +51,8 @@ class Ready:
         host: What shared memory it sees, see `host_id`; "" for none.
         ring: The path of the ring that it reads, "" for none.
         taken: Number of the sample that it has taken last by message, -1 for none.
+        have: Numbers of the samples that it has taken last by message, oldest first: a predecessor of the instance may not
+            have heard of them.
         owed: seq, index and done of the first sample that it wants; 0, 0, 0 for all.
         batch: How many samples it takes at a time, which then lie side by side in the ring; 0 for any number.
     """
@@ -59,6 +62,7 @@ class Ready:
     host: str = ""
     ring: str = ""
     taken: int = -1
+    have: tuple[int, ...] = ()
     owed: tuple[int, int, int] = (0, 0, 0)
     batch: int = 0
 
@@ -71,25 +75,38 @@ class Ready:
         """
         body: dict[str, Any] = message.body if isinstance(message.body, dict) else {}
         texts = [body.get(name) for name in ("receiver", "host", "ring")]
-        window, taken, owed, batch = (body.get(name) for name in ("window", "taken", "owed", "batch"))
+        numbers = [body.get(name) for name in ("window", "batch")]
         good = (
             all(type(text) is str and len(text) < 1000 for text in texts)
-            and type(window) is int
-            and 0 <= window <= MAX_WINDOW
-            and type(taken) is int
-            and type(batch) is int
-            and 0 <= batch <= MAX_WINDOW
-            and type(owed) in (tuple, list)
-            and len(owed) == 3
-            and all(type(number) is int and 0 <= number < 1 << 53 for number in owed)
+            and all(type(number) is int and 0 <= number <= MAX_WINDOW for number in numbers)
+            and type(body.get("taken")) is int
+            and _are_counts(body.get("have"), 0, MAX_HAVE)
+            and _are_counts(body.get("owed"), 3, 3)
         )
         if not good:
             raise ProtocolError(f"a receiver sent a message of kind {message.kind[:32]!r} that is not understood.")
-        return cls(body["receiver"], window, body["host"], body["ring"], taken, tuple(owed), batch)
+        return cls(
+            body["receiver"],
+            body["window"],
+            body["host"],
+            body["ring"],
+            body["taken"],
+            tuple(body["have"]),
+            tuple(body["owed"]),
+            body["batch"],
+        )
 
     def to_body(self) -> dict[str, Any]:
         """The body of the message."""
         return dict(vars(self))
+
+
+def _are_counts(values: Any, least: int, most: int) -> bool:
+    return (
+        type(values) in (tuple, list)
+        and least <= len(values) <= most
+        and all(type(value) is int and 0 <= value < 1 << 53 for value in values)
+    )
 
 
 def host_id() -> str:

@@ -5,6 +5,7 @@ A count of frames, their sizes, the frames; numbers are little-endian 64-bit uns
 
 import struct
 from collections.abc import Sequence
+from itertools import pairwise
 
 from ..errors import ProtocolError
 from .body import Buffer
@@ -35,4 +36,4 @@ def unpack(data: bytearray) -> list[memoryview]:
     if ends[-1] != len(data):
         raise ProtocolError(f"the rest of a sample has {len(data)} bytes, its frames have {ends[-1]}.")
     view = memoryview(data)
-    return [view[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+    return [view[start:end] for start, end in pairwise(ends)]

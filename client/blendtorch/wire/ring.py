@@ -8,8 +8,8 @@ The file (`docs/protocol.md`, section 11, has its bytes)::
     fields      for each field one array of all slots, so that neighbouring slots are a batch already
     rest        for each slot some bytes for what has no fixed place
 
-A word is a little-endian 64-bit unsigned integer. `head` counts the samples that were ever committed, `tail` those that were
-ever claimed; sample number n is in slot n modulo the number of slots. Only the writer moves `head`, after the sample is
+A word is a little-endian 64-bit unsigned integer. `head` counts the samples ever committed, `tail` those ever
+claimed; sample number n is in slot n modulo the number of slots. Only the writer moves `head`, after the sample is
 whole; only who holds the lock of byte CLAIM moves `tail`. A slot is `busy` with the id of the receiver that has claimed
 it until it has been copied. What is committed outlives its writer, and a receiver that dies sets free what it has claimed.
 """
@@ -83,7 +83,7 @@ class Ring:
         offsets, _ = _plan(layout, num_slots)
         for field, offset in zip(layout.fields.values(), offsets, strict=False):
             self.fields[field.name] = np.ndarray((num_slots, *field.shape), field.numpy_dtype, memory, offset)
-        self.rest = np.ndarray((num_slots, layout.rest_bytes), np.uint8, memory, offsets[-1])
+        self.rest: np.ndarray = np.ndarray((num_slots, layout.rest_bytes), np.uint8, memory, offsets[-1])
 
     @property
     def token(self) -> int:
@@ -192,11 +192,18 @@ class RingWriter(Ring):
                 left[name] = value
         return present, left
 
-    def commit(self, seq: int, index: int, done: int, epoch: int, time_us: int, present: int, rest: bytes = b"") -> None:
+    def commit(
+        self, seq: int, index: int, done: int, epoch: int, time_us: int, present: int, rest: bytes = b""
+    ) -> None:
         """Makes the sample in the next slot visible to receivers.
 
         Args:
-            seq, index, done, epoch, time_us, present: The sample's words.
+            seq: Number of the sample.
+            index: The index that it belongs to.
+            done: How many samples of that index come before.
+            epoch: How often the instance was restarted.
+            time_us: When it is published, in microseconds since 1970.
+            present: Which fields it has, as `write` returned it.
             rest: What has no fixed place; at most `layout.rest_bytes`.
         """
         head = self._words[_HEAD]

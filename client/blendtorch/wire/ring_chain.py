@@ -193,8 +193,8 @@ class RingChain:
         num_slots = min(wanted, fits, MAX_SLOTS)
         if num_slots < max(_MIN_SLOTS, 2 * self._batch):
             raise SharedMemoryError(
-                f"a sample has {layout.sample_bytes / 1e6:.1f} MB, and {max(_MIN_SLOTS, 2 * self._batch)} do not fit into the "
-                f"{self._budget_bytes / 1e6:.0f} MB of shared memory that were allowed. Raise shm_bytes."
+                f"a sample has {layout.sample_bytes / 1e6:.1f} MB, and {max(_MIN_SLOTS, 2 * self._batch)} do not fit "
+                f"into the {self._budget_bytes / 1e6:.0f} MB of shared memory that were allowed. Raise shm_bytes."
             )
         if self._folder is None:
             self._owned = make_folder(SHARED_MEMORY)

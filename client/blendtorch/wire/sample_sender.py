@@ -3,6 +3,7 @@
 `docs/protocol.md`, section 7, tells the conversation with the receivers.
 """
 
+import contextlib
 import logging
 import time
 from collections import deque
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 _LISTEN_EVERY_S = 1e-3
 _LOOK_AFTER_EVERY_S = 0.5
 _FAREWELL_S = 1.0
+_REUNION_S = 3.0
 
 
 class SampleSender:
@@ -95,6 +97,8 @@ class SampleSender:
         made = max(self._ledger.made, self._rings.made or Position())
         self.resumed = min(made, self._ledger.owed) if self._ledger.owed.seq < self._ledger.made.seq else made
         self._next = self.resumed
+        self._awaited = self._ledger.receivers if self.resumed < made else 0
+        self._had: set[int] = set()  # what receivers have had of a predecessor, and it has not heard of
         self._script_index, self._script_done = -1, 0
 
     @property
@@ -124,9 +128,14 @@ class SampleSender:
         """
         self.service()
         if not self._receivers:
-            self._wait(lambda: bool(self._receivers), timeout_s)  # who may want the stream from another place on
+            # Who may want the stream from another place on.
+            self._wait(lambda: bool(self._receivers), timeout_s)
+            self._wait_for_those_of_before()
         position = self._place(index)
         if position is None:
+            return
+        if position.seq in self._had:
+            self._next = position.after()
             return
         if not self._deliver(position, fields):
             self._wait(lambda: self._deliver(position, fields), timeout_s)
@@ -199,6 +208,13 @@ class SampleSender:
         if (index, self._script_done) < (self.resumed.index, self.resumed.done):
             return None
         return Position(self._next.seq, index, self._script_done)
+
+    def _wait_for_those_of_before(self) -> None:
+        """Lets all receivers of a predecessor say what they have, so that no other gets it again."""
+        if self._awaited:
+            with contextlib.suppress(PeerTimeout):
+                self._wait(lambda: len(self._receivers) >= self._awaited, _REUNION_S)
+            self._awaited = 0
 
     def _wait(self, done: Any, timeout_s: float | None) -> None:
         pause = Pause()
@@ -299,7 +315,8 @@ class SampleSender:
     def _note(self, made: Position | None = None) -> None:
         made = made or self._next
         unconfirmed = [receiver.unconfirmed[0][0] for receiver in self._receivers.values() if receiver.unconfirmed]
-        self._ledger.note(made, min([made, *unconfirmed, *(position for position, _ in self._backlog)]))
+        owed = min([made, *unconfirmed, *(position for position, _ in self._backlog)])
+        self._ledger.note(made, owed, len(self._takers))
 
     # Receivers
 
@@ -317,6 +334,8 @@ class SampleSender:
                 self.resumed = Position(*ready.owed)
                 self._next = max(self._next, self.resumed)
             self._rings.ask(ready.batch)
+            if self._epoch > 0:
+                self._had.update(seq for seq in ready.have if seq >= self.resumed.seq)
             receiver = self._receivers[ready.receiver] = Receiver(peer, ready.window, False)
         receiver.confirm(ready.taken)
         if receiver.peer != peer:  # it has connected again; what was on its way is lost

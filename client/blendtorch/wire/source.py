@@ -15,7 +15,7 @@ from .curve import CurveKeys
 from .group import Group
 from .layout import Layout
 from .message import Kind, Message, script_error
-from .receivers import SHARED_MEMORY, Ready, host_id
+from .receivers import MAX_HAVE, SHARED_MEMORY, Ready, host_id
 from .rest import unpack
 from .ring import SLOT_WORDS, RingReader
 from .seq_account import SeqAccount
@@ -35,7 +35,7 @@ class Source:
         number: Which of a receiver's sources this is.
         address: What to connect to.
         window: How many samples may wait here that come by message.
-        batch: How many samples are taken at a time, side by side in shared memory; 0 for any number.
+        batch: How many samples are taken at a time that lie side by side; 0 for any number.
         allow_pickle: Whether pickled fields are loaded.
         owed: seq, index and done of the first sample wanted.
         curve: The keys of the launch, where it has some.
@@ -84,7 +84,8 @@ class Source:
         )
         self._inbox: deque[Message] = deque()
         self._ring: RingReader | None = None
-        self._taken = -1  # by message
+        # By message, what was taken last: as much as can be on its way, from a Blender with a longer queue than this one, too.
+        self._have: deque[int] = deque(maxlen=min(MAX_HAVE, 2 * window + 64))
         self._unconfirmed = 0
         self._parting: Message | None = None
         self._offered: dict[str, Any] = {}  # the ring to read after this one
@@ -196,7 +197,8 @@ class Source:
 
     def _tell(self, window: int) -> None:
         ring = str(self._ring.path) if self._ring else ""
-        ready = Ready(self._id, window, self._host, ring, self._taken, self._owed, self._batch)
+        taken = self._have[-1] if self._have else -1
+        ready = Ready(self._id, window, self._host, ring, taken, tuple(self._have), self._owed, self._batch)
         self._socket.try_send(Message(Kind.READY, ready.to_body()))
 
     def _next_message(self) -> Message | None:
@@ -225,11 +227,13 @@ class Source:
             if self._unconfirmed:
                 self.say_ready()
         else:
-            self._refuse(ProtocolError(f"it is of kind {message.kind[:32]!r}, expected 'sample' with a dict of fields."))
+            self._refuse(
+                ProtocolError(f"it is of kind {message.kind[:32]!r}, expected 'sample' with a dict of fields.")
+            )
 
     def _take_message(self) -> Group | None:
         message = self._inbox.popleft()
-        self._taken = message.seq
+        self._have.append(message.seq)
         self._unconfirmed += 1
         if self._unconfirmed >= max(1, self._window // 2):
             self.say_ready()
@@ -239,12 +243,17 @@ class Source:
             return None
         layout = Layout.of(message.body, 0)
         self._done = self._done + 1 if message.index == self._index else 0
-        self._index = message.index
-        words = (message.seq, message.epoch, message.index, self._done, message.time_us)
+        self._index = message.index or 0
+        words = (message.seq, message.epoch, message.index or 0, self._done, message.time_us or 0)
+        seq, epoch, index, done, time_us = (np.array([word], np.int64) for word in words)
         return Group(
             self.number,
             message.btid,
-            *(np.array([word or 0], np.int64) for word in words),
+            seq,
+            epoch,
+            index,
+            done,
+            time_us,
             {name: np.asarray(message.body[name])[None] for name in layout.fields},
             layout.fields,
             [{name: value for name, value in message.body.items() if name not in layout.fields}],
@@ -263,7 +272,9 @@ class Source:
         self._offered = {}
         try:
             if type(path) is not str or type(token) is not int or SHARED_MEMORY not in Path(path).parents:
-                raise ProtocolError(f"it names the shared memory {str(path)[:200]!r}, expected a file in {SHARED_MEMORY}.")
+                raise ProtocolError(
+                    f"it names the shared memory {str(path)[:200]!r}, expected a file in {SHARED_MEMORY}."
+                )
             if ".." in Path(path).parts:
                 raise ProtocolError(f"it names the shared memory {path[:200]!r}.")
             self._ring = RingReader(Path(path), token)
@@ -281,17 +292,17 @@ class Source:
             self._ring.close()
             self._ring = None
 
-    def _take_from_ring(self, ring: RingReader, most: int, below: tuple[int, bool] | None) -> Group | None:
+    def _take_from_ring(self, ring: RingReader, most: int, below: tuple[int, bool] | None) -> None:
         if below is not None:
             most = min(most, self._run_below(ring, below))
         if self._batch and ring.num_slots % self._batch == 0:
             # Whole batches, each where one lies side by side.
-            most = self._batch - ring.tail % self._batch
+            most = min(most, self._batch - ring.tail % self._batch)
             if ring.waiting < most and not ring.closed:
-                return None
+                return
         first, slot, count = ring.claim(most)
         if not count:
-            return None
+            return
         self.account.elsewhere += first - self._claimed
         self._claimed = first + count
         self.waited_s = max(self.waited_s, ring.waited_us / 1e6)

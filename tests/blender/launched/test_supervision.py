@@ -194,7 +194,7 @@ def test_frames_are_budgeted_without_end(launch, count):
 
 
 def test_restarts_end_when_they_bring_nothing(launch):
-    with launch("dies early", "", max_restarts=2) as launcher:
+    with launch("dies early", max_restarts=2) as launcher:
         with pytest.raises(btt.InstanceError) as caught:
             launcher.wait(timeout_s=WAIT_S)
         text = str(caught.value)
@@ -222,7 +222,8 @@ def test_a_failure_is_raised_where_that_is_asked_for(launch):
         assert launcher.restarts == []
 
 
-def test_a_mistake_in_a_script_is_not_restarted(launch):
+def test_a_mistake_in_a_script_is_not_restarted(launch, tmp_path):
+    (tmp_path / "go").touch()
     with launch("raises") as launcher:
         with pytest.raises(btt.ScriptError, match="ValueError: a mistake in the script"):
             launcher.wait(timeout_s=WAIT_S)
@@ -241,10 +242,11 @@ def ask(address: str) -> Message:
 
 
 @pytest.mark.parametrize("proto", ["auto", "tcp"])
-def test_clients_that_come_late_are_told_of_the_end(launch, proto):
+def test_clients_that_come_late_are_told_of_the_end(launch, proto, tmp_path):
     with launch("ends", "raises", proto=proto) as launcher:
         addresses = launcher.launch_info.addresses["DATA"]
         assert addresses[0].startswith("ipc://" if proto == "auto" else "tcp://")
+        (tmp_path / "go").touch()
         wait_for(lambda: launcher._monitor.over)
         for _ in range(2):
             assert ask(addresses[0]) == Message(Kind.END, {"made": None}, 0)

@@ -2,7 +2,8 @@
 
 What it does about samples alone matters to the supervisor, so there is no channel.
 
-Arguments: FOLDER [MISHAP]. In FOLDER come `BTID-EPOCH`, each of which holds the process id and the count.
+Arguments: FOLDER [MISHAP]. In FOLDER come `BTID-EPOCH`, each of which holds the process id and the count. "raises" and
+"ends" happen when there is a file `go`.
 """
 
 import os
@@ -18,6 +19,7 @@ btargs, (folder, *mishap) = btb.parse_blendtorch_args()
 mishap = mishap[0] if mishap else ""
 session = current_session()
 progress = pathlib.Path(folder, f"{btargs.btid}-{btargs.epoch}")
+go = pathlib.Path(folder, "go")
 hoard = []
 print(f"epoch {btargs.epoch} counts", flush=True)
 
@@ -42,11 +44,11 @@ try:
             os.kill(os.getpid(), signal.SIGSTOP)
         session.published += 1
         tell()
-        if mishap == "raises" and i == 10:
+        if mishap == "raises" and go.exists():
             raise ValueError("a mistake in the script")
         if mishap == "grows" and btargs.epoch == 0:
             hoard.append(b"x" * 10_000_000)
-        if mishap == "ends" and i == 20:
+        if mishap == "ends" and go.exists():
             break
         if mishap == "hogs":  # the global lock, as Blender does while it renders: nobody can beat
             sys.setswitchinterval(1000)
