@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from blendtorch.errors import AddressError
+from blendtorch.wire import Kind, Message
 from blendtorch.wire.sample_sender import SampleSender
+from blendtorch.wire.sockets import answer
 
 # Fields, or the index that they belong to and the fields.
 Sample = dict[str, Any] | tuple[int, dict[str, Any]]
@@ -46,6 +49,7 @@ class FakeInstance:
         self.sender = SampleSender(address, btid, **options)
         self.address = self.sender.address
         self.published = 0
+        self._btid = btid
         self._samples = samples
         self._then = then
         self._delay_s = delay_s
@@ -76,4 +80,11 @@ class FakeInstance:
             self.sender.fail(ERROR, 1.0)
             while not self._stop.is_set():
                 self.sender.service(timeout_s=0.01)
-        self.sender.close(0 if self._stop.is_set() else self._linger_s, ended=not self._stop.is_set())
+        ended = not self._stop.is_set()
+        self.sender.close(self._linger_s if ended else 0, ended)
+        if ended:  # as the launcher does
+            while not self._stop.is_set():
+                try:
+                    answer(self.address, Message(Kind.END, {"made": None}, self._btid), self._stop)
+                except AddressError:  # the sender lets go of it in the background
+                    time.sleep(0.01)

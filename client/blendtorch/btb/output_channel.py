@@ -86,9 +86,8 @@ class BlenderOutputChannel:
         if taken := [name for name in RESERVED_FIELDS if name in fields]:
             raise ConfigError(f"the field name {taken[0]!r} is taken: every sample carries it already. Choose another.")
         position = self._session.position
-        self._sender.publish(fields, position.index)
+        self._session.published += self._sender.publish(fields, position.index)
         position.owed_index = self._sender.resumed.index
-        self._session.published += 1
 
     def reserve(self, name: str, shape: tuple[int, ...], dtype: Any = np.uint8) -> np.ndarray:
         """Memory to draw the next sample's field into, which `publish` then need not copy.

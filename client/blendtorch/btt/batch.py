@@ -1,14 +1,15 @@
 """Batches, put together from samples as they come."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..wire.group import Group
+from ..wire.group import EPOCH, INDEX, SEQ, Group
 from ..wire.layout import Field
+from ..wire.ring_memory import SLOT_WORDS
 from .buffer_pool import BufferPool
 
 Batch = dict[str, Any]
@@ -41,10 +42,11 @@ class BatchBuilder:
         self._size = batch_size
         self._pool = pool
         self._arrays: dict[str, np.ndarray] = {}
-        self._kinds: dict[str, Field] = {}
+        self._kinds: Mapping[str, Field] = {}  # what was added last
         self._lists: dict[str, list[Any]] = {}
         self._positions: dict[int, tuple[int, int, int]] = {}
-        self._who = np.zeros((4, batch_size), np.int64)
+        self._words = np.empty((batch_size, len(SLOT_WORDS)), np.int64)
+        self._btids = np.empty(batch_size, np.int64)
         self.count = 0
 
     @property
@@ -59,33 +61,38 @@ class BatchBuilder:
     def add(self, group: Group, first: int = 0) -> int:
         """Copies samples, from number `first` of the group on, as many as are missing; returns how many."""
         count = min(self.missing, len(group) - first)
-        mine = slice(first, first + count)
         start, end = self.count, self.count + count
-        self._who[0, start:end] = group.btid or 0
-        for row, words in zip(self._who[1:], (group.epoch, group.seq, group.index), strict=True):
-            row[start:end] = words[mine]
-        for name, all_values in group.fields.items():
-            values = all_values[mine]
-            array = self._array(name, values, group.kinds[name])
-            if array is None:
-                self._list(name)[start:end] = [group.kinds[name].read(value) for value in values]
-            elif values.dtype == np.bool_:
-                np.not_equal(values.view(np.uint8), 0, out=array[start:end])  # whatever the sender calls true
-            else:
-                np.copyto(array[start:end], values)
-        if not self._arrays.keys() <= group.fields.keys():
-            for name in self._arrays.keys() - group.fields.keys():
-                self._list(name)
-        for i, rest in enumerate(group.rests[mine], start):
-            for name, value in rest.items():
-                self._list(name)[i] = value
+        self._words[start:end] = group.words[first : first + count]
+        self._btids[start:end] = group.btid or 0
+        if group.kinds is self._kinds and not self._lists and group.rests is None:
+            for name, array in self._arrays.items():  # by far the most frequent case: all is as it was
+                _copy(group.fields[name][first : first + count], array[start:end])
+        else:
+            self._add_unlike(group, first, count)
         self._positions[group.source] = position_after(group, first + count - 1)
         self.count = end
         return count
 
+    def _add_unlike(self, group: Group, first: int, count: int) -> None:
+        """Copies samples whose fields may differ from those that are there."""
+        start, end = self.count, self.count + count
+        for name, all_values in group.fields.items():
+            values = all_values[first : first + count]
+            array = self._array(name, values)
+            if array is None:
+                self._list(name)[start:end] = [group.kinds[name].read(value) for value in values]
+            else:
+                _copy(values, array[start:end])
+        for name in self._arrays.keys() - group.fields.keys():
+            self._list(name)
+        for i, rest in enumerate(group.rests[first : first + count] if group.rests else [], start):
+            for name, value in rest.items():
+                self._list(name)[i] = value
+        self._kinds = group.kinds
+
     def finish(self) -> Delivery:
         """The batch, of as many samples as were added."""
-        batch = who_made_it(self._who[:, : self.count])
+        batch = who_made_it(self._btids[: self.count], self._words[: self.count])
         for name, array in self._arrays.items():
             tensor = torch.from_numpy(array)
             batch[name] = tensor if self.count == self._size else tensor[: self.count]
@@ -93,7 +100,7 @@ class BatchBuilder:
             batch[name] = stack(values[: self.count])
         return Delivery(batch, self._positions, lambda: None)
 
-    def _array(self, name: str, values: np.ndarray, kind: Field) -> np.ndarray | None:
+    def _array(self, name: str, values: np.ndarray) -> np.ndarray | None:
         """Where the field's values go; None when they do not stack with what is there."""
         if name in self._lists:
             return None
@@ -101,7 +108,6 @@ class BatchBuilder:
             if self.count:
                 return None
             self._arrays[name] = self._pool.take((self._size, *values.shape[1:]), values.dtype)
-            self._kinds[name] = kind
         array = self._arrays[name]
         return array if array.shape[1:] == values.shape[1:] and array.dtype == values.dtype else None
 
@@ -117,20 +123,28 @@ class BatchBuilder:
 
 def of_views(group: Group) -> Delivery:
     """The batch that samples are already, where they lie."""
-    who = np.stack([np.full(len(group), group.btid or 0, np.int64), group.epoch, group.seq, group.index])
-    batch = who_made_it(who)
+    batch = who_made_it(np.full(len(group), group.btid or 0, np.int64), group.words)
     batch |= {name: torch.from_numpy(values) for name, values in group.fields.items()}
     return Delivery(batch, {group.source: position_after(group)}, group.release)
 
 
 def position_after(group: Group, last: int = -1) -> tuple[int, int, int]:
     """Where the stream of its instance goes on after a group, or after a sample of it."""
-    return int(group.seq[last]) + 1, int(group.index[last]), int(group.done[last]) + 1
+    seq, index, done, *_ = group.words[last].tolist()
+    return seq + 1, index, done + 1
 
 
-def who_made_it(who: np.ndarray) -> Batch:
+def who_made_it(btids: np.ndarray, words: np.ndarray) -> Batch:
     """The fields that every batch has: int64, one value a sample."""
-    return {name: torch.from_numpy(row) for name, row in zip(("btid", "btepoch", "btseq", "btindex"), who, strict=True)}
+    epoch, seq, index = (torch.from_numpy(words[:, column].copy()) for column in (EPOCH, SEQ, INDEX))
+    return {"btid": torch.from_numpy(btids), "btepoch": epoch, "btseq": seq, "btindex": index}
+
+
+def _copy(values: np.ndarray, to: np.ndarray) -> None:
+    if values.dtype == np.bool_:
+        np.not_equal(values.view(np.uint8), 0, out=to)  # whatever the sender calls true
+    else:
+        np.copyto(to, values)
 
 
 def stack(values: list[Any]) -> Any:

@@ -341,7 +341,7 @@ class StreamLoader:
 
 
 def _is_batch(group: Group, batch_size: int) -> bool:
-    return group.in_shared_memory and len(group) == batch_size and not any(group.rests)
+    return group.in_shared_memory and len(group) == batch_size and group.rests is None
 
 
 def _to(batch: Any, device: torch.device) -> Any:

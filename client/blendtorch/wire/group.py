@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 
 from .layout import Field
+from .ring_memory import SLOT_WORDS
+
+SEQ, INDEX, DONE, EPOCH, TIME_US, PRESENT, REST_BYTES, _ = range(len(SLOT_WORDS))
 
 
 @dataclass
@@ -16,42 +19,62 @@ class Group:
     Attributes:
         source: Which of the receiver's sources they come from, counted from 0.
         btid: The instance.
-        seq, epoch, index, time_us: Of each sample, see `Message`; int64 arrays.
-        done: Of each sample, how many of its index come before it; int64.
+        words: One row a sample, as `ring_memory.SLOT_WORDS` names the columns; int64.
         fields: The fields that all of them have, of one shape: name to an array, first axis the samples. They may lie in
             shared memory, and are then valid until `release`.
         kinds: For each of `fields` what a single value of it is.
-        rests: For each sample its other fields.
+        rests: For each sample its other fields; None when no sample has any.
         release: Gives the memory back; to be called once.
         in_shared_memory: Whether `fields` lie in shared memory.
     """
 
     source: int
     btid: int | None
-    seq: np.ndarray
-    epoch: np.ndarray
-    index: np.ndarray
-    done: np.ndarray
-    time_us: np.ndarray
+    words: np.ndarray
     fields: Mapping[str, np.ndarray]
     kinds: Mapping[str, Field]
-    rests: list[dict[str, Any]]
+    rests: list[dict[str, Any]] | None
     release: Callable[[], None]
     in_shared_memory: bool
 
     def __len__(self) -> int:
-        return len(self.rests)
+        return len(self.words)
+
+    @property
+    def seq(self) -> np.ndarray:
+        """Number of each sample in its instance's stream."""
+        return self.words[:, SEQ]
+
+    @property
+    def epoch(self) -> np.ndarray:
+        """How often the instance was restarted when each sample was made."""
+        return self.words[:, EPOCH]
+
+    @property
+    def index(self) -> np.ndarray:
+        """The index that each sample belongs to."""
+        return self.words[:, INDEX]
+
+    @property
+    def done(self) -> np.ndarray:
+        """How many samples of its index come before each."""
+        return self.words[:, DONE]
+
+    @property
+    def time_us(self) -> np.ndarray:
+        """When each sample was published: microseconds since 1970, by the instance's clock."""
+        return self.words[:, TIME_US]
 
     def items(self) -> list[dict[str, Any]]:
         """The samples one by one, in memory of their own, with who made them added."""
         return [
             {
                 **{name: self.kinds[name].read(array[i, ...]) for name, array in self.fields.items()},
-                **rest,
+                **(self.rests[i] if self.rests else {}),
                 "btid": self.btid,
                 "btepoch": int(self.epoch[i]),
                 "btseq": int(self.seq[i]),
                 "btindex": int(self.index[i]),
             }
-            for i, rest in enumerate(self.rests)
+            for i in range(len(self))
         ]

@@ -23,6 +23,7 @@ ALIGNMENT = 4096  # of each field's array: pages can be pinned for a GPU, and ro
 # Python's numbers come back as what they were, not as numpy's.
 _PYTHON = {bool: "bool", int: "int64", float: "float64"}
 _INT64 = range(-(2**63), 2**63)
+_MAX_ELEMENTS = 1 << 42  # of up to 16 bytes, in up to 2^16 slots: less than 2^63 bytes
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Field:
     def read(self, place: np.ndarray) -> Any:
         """The value, as it was written; an array is a copy."""
         if self.kind == "array":
-            return place.view(np.uint8) != 0 if self.dtype == "bool" else place.copy()
+            return np.asarray(place.view(np.uint8) != 0) if self.dtype == "bool" else place.copy()
         return place.item() if self.kind == "python" else place[()]
 
 
@@ -137,13 +138,13 @@ def _field(name: str, value: Any) -> Field | None:
     kind = type(value)
     if kind in _PYTHON:
         found = Field(name, _PYTHON[kind], (), "python")
-    elif kind is np.ndarray and value.dtype.name in DTYPES and value.ndim <= MAX_NDIM:
+    elif kind is np.ndarray and value.dtype.name in DTYPES:
         found = Field(name, value.dtype.name, value.shape, "array")
     elif isinstance(value, np.generic) and value.dtype.name in DTYPES:
         found = Field(name, value.dtype.name, (), "scalar")
     else:
         return None
-    return found if found.takes(value) else None
+    return found if found.takes(value) and _is_sound(found) else None
 
 
 def _is_size(value: Any) -> bool:
@@ -158,7 +159,8 @@ def _is_sound(field: Field) -> bool:
         and field.dtype in DTYPES
         and (field.kind != "python" or field.dtype in _PYTHON.values())
         and (field.kind == "array" or field.shape == ())
-        and len(field.shape) <= MAX_NDIM
+        and len(field.shape) < MAX_NDIM  # the slots are one more
         and all(map(_is_size, field.shape))
-        and prod(field.shape) < 1 << 48
+        # numpy counts the bytes as if no dimension were 0
+        and prod(max(size, 1) for size in field.shape) < _MAX_ELEMENTS
     )

@@ -52,10 +52,10 @@ class Message:
 def script_error(message: Message) -> ScriptError:
     """The exception that a message of kind `Kind.ERROR` reports."""
     body = message.body if isinstance(message.body, dict) else {}
-    error = str(body.get("error", "no reason given"))
-    if not body.get("traceback"):  # the launcher's word on an instance that has died
+    error, traceback = (body.get(name) for name in ("error", "traceback"))
+    error = error if isinstance(error, str) else "no reason given"
+    if not isinstance(traceback, str) or not traceback:  # the launcher's word on an instance that has died
         return ScriptError(error)
     return ScriptError(
-        f"the script in Blender instance {message.btid} failed: {error}\n"
-        f"--- traceback inside Blender ---\n{body['traceback']}"
+        f"the script in Blender instance {message.btid} failed: {error}\n--- traceback inside Blender ---\n{traceback}"
     )

@@ -3,12 +3,12 @@
 import time
 
 _SHORTEST_S = 50e-6
-_LONGEST_S = 2e-3
+_LONGEST_S = 5e-3
 _SHARE = 8
 
 
 class Pause:
-    """Sleeps of growing length: what one waits for is seen late by an eighth of the wait, and by 2 ms at most."""
+    """Sleeps of growing length: what one waits for is seen late by an eighth of the wait, and by 5 ms at most."""
 
     def __init__(self) -> None:
         self._started = time.perf_counter()

@@ -10,12 +10,15 @@ from typing import Any
 from ..errors import ProtocolError
 from .body import Buffer
 from .ledger import Position
-from .message import Message
+from .message import Kind, Message
 
 SHARED_MEMORY = Path("/dev/shm")
 MAX_WINDOW = 1 << 20
 MAX_RECEIVERS = 4096
 MAX_HAVE = 1024
+_MAX_TEXT = 1000
+# Of numbers and indices that a receiver asks for: what follows them in an endless stream fits into a message, too.
+_MAX_COUNT = 1 << 48
 
 
 @dataclass
@@ -27,12 +30,14 @@ class Receiver:
         window: How many samples it takes by message, before it confirms the first of them.
         ring: Whether it sees this machine's shared memory.
         unconfirmed: What was sent to it by message and may not have come.
+        heard_at: When it was last heard of, by `time.monotonic`.
     """
 
     peer: bytes
     window: int
     ring: bool
     unconfirmed: deque[tuple[Position, Sequence[Buffer]]] = field(default_factory=deque)
+    heard_at: float = 0.0
 
     def confirm(self, seq: int) -> None:
         """Forgets what came: all up to this sample, in the order of sending."""
@@ -77,8 +82,10 @@ class Ready:
         texts = [body.get(name) for name in ("receiver", "host", "ring")]
         numbers = [body.get(name) for name in ("window", "batch")]
         good = (
-            all(type(text) is str and len(text) < 1000 for text in texts)
+            message.kind == Kind.READY
+            and all(type(text) is str and len(text) < _MAX_TEXT for text in texts)
             and all(type(number) is int and 0 <= number <= MAX_WINDOW for number in numbers)
+            and body["receiver"]
             and type(body.get("taken")) is int
             and _are_counts(body.get("have"), 0, MAX_HAVE)
             and _are_counts(body.get("owed"), 3, 3)
@@ -101,11 +108,26 @@ class Ready:
         return dict(vars(self))
 
 
+def offered_ring(body: dict[str, Any]) -> tuple[Path, int]:
+    """Path and token of the ring that an instance tells a receiver to read.
+
+    Raises:
+        ProtocolError: It names none, or one outside of the shared memory.
+    """
+    path, token = body.get("path"), body.get("token")
+    if type(path) is not str or type(token) is not int:
+        raise ProtocolError("it names shared memory without a path and a token.")
+    file = Path(path) if len(path) < _MAX_TEXT and path.isprintable() else None
+    if file is None or SHARED_MEMORY not in file.parents or ".." in file.parts:
+        raise ProtocolError(f"it names the shared memory {path[:200]!r}, expected a file in {SHARED_MEMORY}.")
+    return file, token
+
+
 def _are_counts(values: Any, least: int, most: int) -> bool:
     return (
         type(values) in (tuple, list)
         and least <= len(values) <= most
-        and all(type(value) is int and 0 <= value < 1 << 53 for value in values)
+        and all(type(value) is int and 0 <= value < _MAX_COUNT for value in values)
     )
 
 

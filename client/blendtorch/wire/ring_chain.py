@@ -1,6 +1,7 @@
 """The rings of one channel: one at a time is written to; when samples outgrow it, a larger one follows."""
 
 import logging
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,12 +18,14 @@ from .message import Kind, Message
 from .owned_folder import OwnedFolder, make_folder
 from .receivers import SHARED_MEMORY, host_id
 from .rest import pack
-from .ring import MAX_SLOTS, RingWriter
+from .ring import RingWriter
+from .ring_memory import MAX_SLOTS
 
 log = logging.getLogger(__name__)
 
 _MIN_SLOTS = 2
 _MIN_REST_BYTES = 512
+_MOST_RINGS = 3  # at a time: were every sample larger than the one before, each would lie in a ring of its own
 # Batches that lie in shared memory at a time, where receivers take whole ones: one is read, the others are written.
 _BATCHES = 3
 
@@ -113,6 +116,10 @@ class RingChain:
             present, left = ring.write(fields)
             rest = _pack(left, allow_pickle) if left else b""
         if ring is None or len(rest) > ring.layout.rest_bytes:
+            if len(self._rings) >= _MOST_RINGS:
+                self._remove_drained()
+                if len(self._rings) >= _MOST_RINGS:
+                    return False
             ring = self._extend(fields, allow_pickle)
             if ring is None:
                 return False
@@ -132,6 +139,9 @@ class RingChain:
         for ring in self._rings:
             if freed := ring.reclaim():
                 log.warning("%d samples were lost with a receiver that has died", freed)
+        self._remove_drained()
+
+    def _remove_drained(self) -> None:
         for ring in list(self._rings[:-1]):
             if ring.head == ring.tail and not ring.slots["busy"].any():
                 self._rings.remove(ring)
@@ -146,13 +156,17 @@ class RingChain:
 
     def _adopt(self, folder: Path) -> None:
         """Takes over what a predecessor has left."""
-        files = sorted(folder.glob(f"{self._name}.*.ring"), key=lambda file: int(file.suffixes[-2][1:]))
-        for file in files:
-            self._generation = int(file.suffixes[-2][1:]) + 1
+        pattern = re.compile(re.escape(self._name) + r"\.([0-9]{1,18})\.ring")
+        names = [found for file in folder.iterdir() if (found := pattern.fullmatch(file.name))]
+        for found in sorted(names, key=lambda found: int(found[1])):
+            file = folder / found[0]
+            self._generation = int(found[1]) + 1
             try:
                 self._rings.append(RingWriter.adopt(file))
             except (ProtocolError, SharedMemoryError) as error:
                 log.warning("left alone what a predecessor of this instance has left: %s", error)
+        for ring in self._rings[:-1]:
+            ring.retire()  # the predecessor may have died in between, and receivers wait for more in the older one
         if self._rings and not self._rings[-1].closed:
             self._open_ring = self._rings[-1]
         words = [last for ring in self._rings if (last := ring.last()) is not None]
@@ -185,16 +199,23 @@ class RingChain:
             changed = [field.nbytes for name, field in old.fields.items() if layout.fields.get(name) != field]
             rest_bytes = max(rest_bytes, old.rest_bytes, sum(changed) + _MIN_REST_BYTES * (len(changed) + 1))
         layout = Layout(layout.fields, -(-rest_bytes // 8) * 8)
-        fits = self._budget_bytes // layout.sample_bytes
-        wanted = self._num_slots
-        if self._batch:
-            wanted = max(_BATCHES, -(-wanted // self._batch)) * self._batch
-            fits = fits // self._batch * self._batch
-        num_slots = min(wanted, fits, MAX_SLOTS)
-        if num_slots < max(_MIN_SLOTS, 2 * self._batch):
+        fits = min(self._budget_bytes // layout.sample_bytes, MAX_SLOTS)
+        if fits < _MIN_SLOTS:
             raise SharedMemoryError(
-                f"a sample has {layout.sample_bytes / 1e6:.1f} MB, and {max(_MIN_SLOTS, 2 * self._batch)} do not fit "
-                f"into the {self._budget_bytes / 1e6:.0f} MB of shared memory that were allowed. Raise shm_bytes."
+                f"a sample has {layout.sample_bytes / 1e6:.1f} MB, and {_MIN_SLOTS} do not fit into the "
+                f"{self._budget_bytes / 1e6:.0f} MB of shared memory that were allowed. Raise shm_bytes."
+            )
+        num_slots = min(self._num_slots, fits)
+        if 0 < 2 * self._batch <= fits:
+            wanted = max(_BATCHES, -(-self._num_slots // self._batch)) * self._batch
+            num_slots = min(wanted, fits // self._batch * self._batch)
+        elif self._batch:
+            log.warning(
+                "two batches of %d samples of %.1f MB do not fit into the %.0f MB of shared memory that were allowed: they "
+                "are copied together. Raise shm_bytes.",
+                self._batch,
+                layout.sample_bytes / 1e6,
+                self._budget_bytes / 1e6,
             )
         if self._folder is None:
             self._owned = make_folder(SHARED_MEMORY)

@@ -113,7 +113,8 @@ class SampleReceiver:
         if any(source.reads_ring for source in self.sources):
             pause.sleep()
         else:
-            wait_for_any([source.socket for source in self.sources], 0.05)
+            # Not for those that wait for others, when samples come by index, and have their queues full.
+            wait_for_any([source.socket for source in self.sources if source.hears], 0.05)
             self._listen_at = 0.0
 
     def _listen(self, now: float) -> None:

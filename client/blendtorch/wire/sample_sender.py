@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigError, PeerTimeout, ProtocolError
-from .body import Buffer
+from ..errors import ConfigError, EncodeError, PeerTimeout, ProtocolError
+from .body import MAX_JSON_INT, Buffer
 from .codec import encode
 from .curve import CurveKeys
 from .launch_args import DEFAULT_SHM_BYTES
@@ -22,6 +22,7 @@ from .ledger import Ledger, Position
 from .message import Kind, Message
 from .pause import Pause
 from .receivers import MAX_RECEIVERS, Ready, Receiver
+from .refusals import log_refusal
 from .ring_chain import RingChain
 from .sockets import DEFAULT_QUEUE_SIZE, RouterSocket
 
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 _LISTEN_EVERY_S = 1e-3
 _LOOK_AFTER_EVERY_S = 0.5
 _FAREWELL_S = 1.0
+_SILENCE_S = 5.0  # after which a receiver that has nothing to confirm is looked after, too
+_MOST_AT_ONCE = 1000  # messages that are heard before samples are sent again
 _REUNION_S = 3.0
 
 
@@ -111,7 +114,7 @@ class SampleSender:
         """How many samples of this instance's stream are made, those of its predecessors included."""
         return self._next.seq
 
-    def publish(self, fields: Mapping[str, Any], index: int | None = None, timeout_s: float | None = None) -> None:
+    def publish(self, fields: Mapping[str, Any], index: int | None = None, timeout_s: float | None = None) -> bool:
         """Sends one sample, waiting while no receiver is there or has room.
 
         What was delivered already, before a restart, is passed over: samples of an index count from 0 anew each time that
@@ -121,6 +124,9 @@ class SampleSender:
             fields: The sample.
             index: The index that it belongs to; None for the next one of this instance.
             timeout_s: How long to wait; None for ever.
+
+        Returns:
+            Whether it was sent, and not passed over.
 
         Raises:
             PickleNotAllowedError, EncodeError: A field cannot be sent; names it.
@@ -133,13 +139,14 @@ class SampleSender:
             self._wait_for_those_of_before()
         position = self._place(index)
         if position is None:
-            return
+            return False
         if position.seq in self._had:
             self._next = position.after()
-            return
+            return False
         if not self._deliver(position, fields):
             self._wait(lambda: self._deliver(position, fields), timeout_s)
         self._next = position.after()
+        return True
 
     def ready(self) -> bool:
         """Whether `publish` would not wait."""
@@ -180,7 +187,7 @@ class SampleSender:
         now = time.monotonic()
         if now < self._listen_at and not at_once and not timeout_s:
             return
-        while True:
+        for _ in range(_MOST_AT_ONCE):  # a peer may send without end
             try:
                 heard = self._router.recv(timeout_s)
                 if heard is None:
@@ -188,8 +195,7 @@ class SampleSender:
                 self._hear(heard[0], Ready.of(heard[1]))
             except ProtocolError as error:
                 self.refused += 1
-                if self.refused == 1:
-                    log.warning("refused a message at %s: %s", self.address, error)
+                log_refusal(log, self.address, error, self.refused)
             timeout_s = 0
         self._listen_at = now + _LISTEN_EVERY_S
         self._resend()
@@ -203,6 +209,8 @@ class SampleSender:
         """Where in the stream the sample is that the script has made; None when it was delivered already."""
         if index is None:
             return Position(self._next.seq, (self._btid or 0) + self._next.seq * self._num_instances)
+        if not 0 <= index <= MAX_JSON_INT:
+            raise EncodeError(f"the sample's index is {index}, expected 0 .. 2**53.")
         self._script_done = self._script_done + 1 if index == self._script_index else 0
         self._script_index = index
         if (index, self._script_done) < (self.resumed.index, self.resumed.done):
@@ -337,6 +345,7 @@ class SampleSender:
             if self._epoch > 0:
                 self._had.update(seq for seq in ready.have if seq >= self.resumed.seq)
             receiver = self._receivers[ready.receiver] = Receiver(peer, ready.window, False)
+        receiver.heard_at = time.monotonic()
         receiver.confirm(ready.taken)
         if receiver.peer != peer:  # it has connected again; what was on its way is lost
             receiver.peer = peer
@@ -355,11 +364,12 @@ class SampleSender:
         ring = self._rings.to_read() if receiver.ring and not self._rings.has(reads) else None
         if ring is not None:
             body = {"path": str(ring.path), "token": ring.token}
-        first = self._next.seq if self._rings.first is None else self._rings.first
+        waiting = self._rings.first
+        first = self._next.seq if waiting is None else waiting
         self._router.send(receiver.peer, encode(Message(Kind.WELCOME, body, self._btid, self._epoch, first)))
 
     def _is_there(self, receiver: Receiver) -> bool:
-        if not receiver.unconfirmed:
+        if not receiver.unconfirmed and time.monotonic() < receiver.heard_at + _SILENCE_S:
             return True
         return self._router.send(receiver.peer, encode(Message(Kind.WELCOME, {}, self._btid, self._epoch, self.made)))
 

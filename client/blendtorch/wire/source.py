@@ -1,10 +1,10 @@
 """A receiver's view of one instance: takes its samples from shared memory or from messages, and keeps their account."""
 
+import errno
 import logging
 import secrets
 from collections import deque
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,20 +12,22 @@ import numpy as np
 from ..errors import PickleNotAllowedError, ProtocolError, ProtocolVersionError, SharedMemoryError
 from .codec import decode
 from .curve import CurveKeys
-from .group import Group
+from .group import EPOCH, PRESENT, REST_BYTES, SEQ, Group
 from .layout import Layout
 from .message import Kind, Message, script_error
-from .receivers import MAX_HAVE, SHARED_MEMORY, Ready, host_id
+from .receivers import MAX_HAVE, Ready, host_id, offered_ring
+from .refusals import log_refusal
 from .rest import unpack
-from .ring import SLOT_WORDS, RingReader
+from .ring import RingReader
 from .seq_account import SeqAccount
 from .sockets import MessageSocket
 
 log = logging.getLogger(__name__)
 
-_SEQ, _INDEX, _DONE, _EPOCH, _TIME_US, _PRESENT, _REST_BYTES, _ = range(len(SLOT_WORDS))
 # Messages that may wait besides samples.
 _ROOM_FOR_OTHERS = 16
+_MOST_AT_ONCE = 1000  # messages that are heard before samples are taken again
+_MAX_MISSING = 5  # times in a row that a ring was named which is not there
 
 
 class Source:
@@ -84,13 +86,15 @@ class Source:
         )
         self._inbox: deque[Message] = deque()
         self._ring: RingReader | None = None
-        # By message, what was taken last: as much as can be on its way, from a Blender with a longer queue than this one, too.
-        self._have: deque[int] = deque(maxlen=min(MAX_HAVE, 2 * window + 64))
+        # As much as can be on its way, from a Blender with a longer queue than this one, too.
+        self._most_waiting = min(MAX_HAVE, 2 * window + 64)
+        self._have: deque[int] = deque(maxlen=self._most_waiting)  # by message, what was taken last
         self._unconfirmed = 0
         self._parting: Message | None = None
         self._offered: dict[str, Any] = {}  # the ring to read after this one
         self._settled = True  # whether the instance has answered the last question for another ring
         self._ring_end = 0
+        self._rings_missing = 0
         self._claimed = 0
         self._index, self._done = owed[1], owed[2] - 1  # of the sample that was taken last by message
         self._groups: deque[Group] = deque()  # what was claimed and not taken yet
@@ -124,6 +128,11 @@ class Source:
         """Whether a sample can be taken."""
         return bool(self._inbox or self._groups) or (self._ring is not None and self._ring.head != self._ring.tail)
 
+    @property
+    def hears(self) -> bool:
+        """Whether `listen` takes what comes: not while as much waits to be taken as an instance may send."""
+        return len(self._inbox) < self._most_waiting
+
     def say_ready(self) -> None:
         """Tells the instance that this receiver is here, and what it has got."""
         self._unconfirmed = 0
@@ -137,8 +146,9 @@ class Source:
             ProtocolVersionError: The instance speaks another version of the protocol.
             PickleNotAllowedError: A sample holds a pickle that is not allowed.
         """
-        while (message := self._next_message()) is not None:
-            self._hear(message)
+        for _ in range(_MOST_AT_ONCE):  # a peer may send without end
+            if not self.hears or not self._hear_next():
+                break
         if self._ring is not None and not self.waiting() and (self._offered or self._ring.closed):
             self._drop_ring()
             if not self._offered:
@@ -153,9 +163,12 @@ class Source:
         """Index and number of the next sample; None when none waits."""
         if self._groups:
             return int(self._groups[0].index[0]), int(self._groups[0].seq[0])
-        if self._ring is not None and self._ring.waiting:
-            slot = self._ring.peek()
-            return int(self._ring.slots["index"][slot]), int(self._ring.slots["seq"][slot])
+        try:
+            if self._ring is not None and self._ring.waiting:
+                slot = self._ring.peek()
+                return int(self._ring.slots["index"][slot]), int(self._ring.slots["seq"][slot])
+        except ProtocolError as error:
+            self._refuse_ring(error)
         if self._inbox:
             return self._inbox[0].index or 0, self._inbox[0].seq
         return None
@@ -178,12 +191,12 @@ class Source:
         try:
             if self._ring is not None and self._ring.waiting:
                 self._take_from_ring(self._ring, most, below)
-                return self._groups.popleft() if self._groups else None
+                if self._groups or below is not None:
+                    return self._groups.popleft() if self._groups else None
         except PickleNotAllowedError:
             raise
         except ProtocolError as error:
-            self._refuse(error)
-            self._drop_ring()  # nothing in it can be trusted
+            self._refuse_ring(error)
             return None
         return self._take_message() if self._inbox else None
 
@@ -198,20 +211,25 @@ class Source:
     def _tell(self, window: int) -> None:
         ring = str(self._ring.path) if self._ring else ""
         taken = self._have[-1] if self._have else -1
-        ready = Ready(self._id, window, self._host, ring, taken, tuple(self._have), self._owed, self._batch)
+        have = (*self._have, *(message.seq for message in self._inbox if window))[-MAX_HAVE:]
+        ready = Ready(self._id, window, self._host, ring, taken, have, self._owed, self._batch)
         self._socket.try_send(Message(Kind.READY, ready.to_body()))
 
-    def _next_message(self) -> Message | None:
-        while True:
-            try:
-                return self._socket.try_recv()
-            except (ProtocolVersionError, PickleNotAllowedError):
-                raise
-            except ProtocolError as error:
-                self._refuse(error)
+    def _hear_next(self) -> bool:
+        """Hears one message; false when there is none."""
+        try:
+            message = self._socket.try_recv()
+            if message is not None:
+                self._hear(message)
+        except (ProtocolVersionError, PickleNotAllowedError):
+            raise
+        except ProtocolError as error:
+            self._refuse(error)
+            return True
+        return message is not None
 
     def _hear(self, message: Message) -> None:
-        if message.kind == Kind.SAMPLE and isinstance(message.body, dict):
+        if message.kind == Kind.SAMPLE and _is_sample(message.body):
             self._inbox.append(message)
         elif message.kind == Kind.WELCOME and isinstance(message.body, dict):
             self.btid, self.epoch = message.btid, max(self.epoch, message.epoch)
@@ -227,9 +245,7 @@ class Source:
             if self._unconfirmed:
                 self.say_ready()
         else:
-            self._refuse(
-                ProtocolError(f"it is of kind {message.kind[:32]!r}, expected 'sample' with a dict of fields.")
-            )
+            raise ProtocolError(f"it is of kind {message.kind[:32]!r}, expected 'sample' with a dict of fields.")
 
     def _take_message(self) -> Group | None:
         message = self._inbox.popleft()
@@ -244,44 +260,37 @@ class Source:
         layout = Layout.of(message.body, 0)
         self._done = self._done + 1 if message.index == self._index else 0
         self._index = message.index or 0
-        words = (message.seq, message.epoch, message.index or 0, self._done, message.time_us or 0)
-        seq, epoch, index, done, time_us = (np.array([word], np.int64) for word in words)
+        words = (message.seq, message.index or 0, self._done, message.epoch, message.time_us or 0, 0, 0, 0)
+        rest = {name: value for name, value in message.body.items() if name not in layout.fields}
         return Group(
             self.number,
             message.btid,
-            seq,
-            epoch,
-            index,
-            done,
-            time_us,
+            np.array([words], np.int64),
             {name: np.asarray(message.body[name])[None] for name in layout.fields},
             layout.fields,
-            [{name: value for name, value in message.body.items() if name not in layout.fields}],
+            [rest] if rest else None,
             lambda: None,
             False,
         )
 
     def _refuse(self, error: Exception, count: int = 1) -> None:
         self.refused += count
-        log.warning("refused a message from %s: %s", self.address, error)
+        log_refusal(log, self.address, error, self.refused, count)
 
     # Shared memory
 
     def _read_ring(self, body: dict[str, Any]) -> None:
-        path, token = body.get("path"), body.get("token")
         self._offered = {}
         try:
-            if type(path) is not str or type(token) is not int or SHARED_MEMORY not in Path(path).parents:
-                raise ProtocolError(
-                    f"it names the shared memory {str(path)[:200]!r}, expected a file in {SHARED_MEMORY}."
-                )
-            if ".." in Path(path).parts:
-                raise ProtocolError(f"it names the shared memory {path[:200]!r}.")
-            self._ring = RingReader(Path(path), token)
+            self._ring = RingReader(*offered_ring(body))
             self._claimed = self._ring.tail
+            self._rings_missing = 0
         except ProtocolError as error:
             self._refuse(error)
         except SharedMemoryError as error:
+            self._rings_missing += 1
+            if error.errno == errno.ENOENT and self._rings_missing < _MAX_MISSING:
+                return  # read out by others, and removed, meanwhile; another one is asked for soon
             log.warning("samples from %s come by message, which is slower: %s", self.address, error)
             self._host = ""
             self.say_ready()
@@ -289,12 +298,20 @@ class Source:
     def _drop_ring(self) -> None:
         if self._ring is not None:
             self._ring_end = max(self._ring_end, self._ring.end)
+            self.account.elsewhere += self._ring.tail - self._claimed
+            self._ring.close()
+            self._ring = None
+
+    def _refuse_ring(self, error: Exception) -> None:
+        """Lets go of a ring in which nothing can be trusted."""
+        self._refuse(error)
+        if self._ring is not None:
             self._ring.close()
             self._ring = None
 
     def _take_from_ring(self, ring: RingReader, most: int, below: tuple[int, bool] | None) -> None:
         if below is not None:
-            most = min(most, self._run_below(ring, below))
+            most = min(most, ring.run_below(*below))
         if self._batch and ring.num_slots % self._batch == 0:
             # Whole batches, each where one lies side by side.
             most = min(most, self._batch - ring.tail % self._batch)
@@ -308,40 +325,41 @@ class Source:
         self.waited_s = max(self.waited_s, ring.waited_us / 1e6)
         words = ring.words(slot, count)
         rows = words.tolist()
-        # Mostly all are alike, and follow what came before.
-        alike = all(row[_PRESENT] == rows[0][_PRESENT] for row in rows)
-        if alike and rows[-1][_SEQ] - rows[0][_SEQ] == count - 1 and self.account.take_run(rows[0][_SEQ], count):
-            self._add_group(ring, slot, words, rows)
+        seq = rows[0][SEQ]
+        whole = rows[-1][SEQ] - seq == count - 1 and self.account.take_run(seq, count)
+        if whole and self._add_group(ring, slot, words, rows) is None:
             return
-        for i, row in enumerate(rows):
-            if self.account.take(row[_SEQ]):
-                self._add_group(ring, slot + i, words[i : i + 1], [row])
-            else:
+        not_allowed: PickleNotAllowedError | None = None
+        for i, row in enumerate(rows):  # what is wrong with one is not the others' fault
+            if not whole and not self.account.take(row[SEQ]):
                 ring.release(slot + i, 1)
+            elif (error := self._add_group(ring, slot + i, words[i : i + 1], [row])) is not None:
+                ring.release(slot + i, 1)
+                self.account.received -= 1
+                self.account.elsewhere += 1
+                if isinstance(error, PickleNotAllowedError):
+                    not_allowed = error
+                else:
+                    self._refuse(error)
+        if not_allowed is not None:
+            raise not_allowed
 
-    def _add_group(self, ring: RingReader, slot: int, words: np.ndarray, rows: list[list[int]]) -> None:
+    def _add_group(self, ring: RingReader, slot: int, words: np.ndarray, rows: list[list[int]]) -> ProtocolError | None:
+        """Adds claimed samples to what can be taken; returns what is wrong with them, if they cannot."""
         count = len(rows)
         try:
-            rests = [self._rest(ring, slot + i) if row[_REST_BYTES] else {} for i, row in enumerate(rows)]
+            rests = None
+            if any(row[REST_BYTES] for row in rows):
+                rests = [self._rest(ring, slot + i) if row[REST_BYTES] else {} for i, row in enumerate(rows)]
         except ProtocolError as error:
-            ring.release(slot, count)
-            self.account.received -= count
-            self.account.elsewhere += count
-            if isinstance(error, PickleNotAllowedError):
-                raise
-            self._refuse(error, count)
-            return
-        kinds = ring.kinds(rows[0][_PRESENT])
-        self.epoch = max(self.epoch, rows[-1][_EPOCH])
+            return error
+        kinds = ring.kinds(rows[0][PRESENT])
+        self.epoch = max(self.epoch, rows[-1][EPOCH])
         self._groups.append(
             Group(
                 self.number,
                 self.btid,
-                words[:, _SEQ],
-                words[:, _EPOCH],
-                words[:, _INDEX],
-                words[:, _DONE],
-                words[:, _TIME_US],
+                words,
                 {name: ring.fields[name][slot : slot + count] for name in kinds},
                 kinds,
                 rests,
@@ -349,17 +367,14 @@ class Source:
                 True,
             )
         )
+        return None
 
     def _rest(self, ring: RingReader, slot: int) -> dict[str, Any]:
         message = decode(unpack(ring.rest_of(slot)), allow_pickle=self._allow_pickle)
-        if not isinstance(message.body, dict):
+        if not _is_sample(message.body):
             raise ProtocolError("the rest of a sample is no dict of fields.")
         return message.body
 
-    @staticmethod
-    def _run_below(ring: RingReader, below: tuple[int, bool]) -> int:
-        """How many of the samples that wait come before another instance's next one."""
-        slot = ring.peek()
-        indices = ring.slots["index"][slot : slot + ring.waiting]
-        beyond = indices > below[0] if below[1] else indices >= below[0]
-        return max(1, int(beyond.argmax()) if beyond.any() else len(indices))
+
+def _is_sample(body: Any) -> bool:
+    return isinstance(body, dict) and all(type(name) is str for name in body)

@@ -1,0 +1,389 @@
+"""The ring in shared memory: each sample to exactly one reader, whoever dies, and no foreign file is taken for one."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from blendtorch.errors import ProtocolError, SharedMemoryError
+from blendtorch.wire.layout import Layout
+from blendtorch.wire.ring import RingReader, RingWriter
+
+SAMPLE = {"image": np.zeros((4, 5), np.uint8), "number": 0}
+LAYOUT = Layout.of(SAMPLE, 64)
+SLOTS = 4
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "x.ring"
+
+
+@pytest.fixture
+def writer(path: Path) -> Iterator[RingWriter]:
+    writer = RingWriter.create(path, LAYOUT, SLOTS)
+    yield writer
+    writer.close()
+
+
+def put(writer: RingWriter, number: int, rest: bytes = b"") -> None:
+    present, left = writer.write({"image": np.full((4, 5), number % 256, np.uint8), "number": number})
+    assert not left
+    writer.commit(number, 10 * number, 0, 1, 2, present, rest)
+
+
+def take(reader: RingReader, most: int = 100) -> list[int]:
+    """The numbers of the samples that were claimed, which are released."""
+    _, slot, count = reader.claim(most)
+    words = reader.words(slot, count)
+    numbers = reader.fields["number"][slot : slot + count].tolist()
+    assert words[:, 0].tolist() == numbers
+    for number, image in zip(numbers, reader.fields["image"][slot : slot + count], strict=True):
+        assert (image == number % 256).all()
+    reader.release(slot, count)
+    return numbers
+
+
+def child(code: str, *args: object) -> subprocess.Popen:
+    """A Python that warns of everything, after it has said that it is ready."""
+    command = [sys.executable, "-W", "error", "-c", code, *map(str, args)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n", process.communicate()[1]
+    return process
+
+
+def kill(process: subprocess.Popen) -> None:
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def test_samples_come_in_order_around_the_ring(writer: RingWriter, path: Path) -> None:
+    reader = RingReader(path, writer.token)
+    assert take(reader) == []
+    for number in range(3 * SLOTS + 1):
+        put(writer, number)
+        assert take(reader) == [number]
+    assert (writer.head, writer.tail, reader.end) == (13, 13, 13)
+    for number in range(100, 100 + SLOTS):
+        put(writer, number)
+    assert not writer.has_room()
+    assert reader.waiting == SLOTS
+    assert take(reader) == [100, 101, 102]  # as far as the end of the memory
+    assert take(reader) == [103]
+    reader.close()
+
+
+def test_a_claimed_slot_is_not_written_to_before_it_is_released(writer: RingWriter, path: Path) -> None:
+    reader = RingReader(path, writer.token)
+    for number in range(SLOTS):
+        put(writer, number)
+    _, slot, count = reader.claim(2)
+    assert (slot, count) == (0, 2)
+    assert not writer.has_room()
+    reader.release(1, 1)  # not the one whose turn it is
+    assert not writer.has_room()
+    reader.release(0, 1)
+    assert writer.has_room()
+    reader.close()
+
+
+def test_what_has_no_place_comes_as_rest(writer: RingWriter, path: Path) -> None:
+    reader = RingReader(path, writer.token)
+    present, left = writer.write({"number": 1.5, "image": SAMPLE["image"], "more": "x"})
+    assert left == {"number": 1.5, "more": "x"}
+    writer.commit(0, 0, 0, 0, 0, present, b"rest of it")
+    _, slot, _ = reader.claim(1)
+    assert reader.rest_of(slot) == b"rest of it"
+    assert list(reader.kinds(int(reader.words(slot, 1)[0, 5]))) == ["image"]
+    reader.release(slot, 1)
+    reader.close()
+
+
+def test_only_samples_with_the_same_fields_are_claimed_together(writer: RingWriter, path: Path) -> None:
+    """Otherwise a reader that leaves would take along what it has not delivered."""
+    reader = RingReader(path, writer.token)
+    for number, names in enumerate([["number", "image"], ["number", "image"], ["image"]]):
+        present, _ = writer.write({name: SAMPLE[name] for name in names})
+        writer.commit(number, 0, 0, 0, 0, present)
+    assert [reader.claim(10)[2] for _ in range(3)] == [2, 1, 0]
+    reader.close()
+
+
+def test_a_place_can_be_drawn_into(writer: RingWriter, path: Path) -> None:
+    image = writer.places()["image"]
+    image[...] = 7
+    present, _ = writer.write({"image": image, "number": 7})
+    writer.commit(7, 0, 0, 0, 0, present)
+    reader = RingReader(path, writer.token)
+    assert take(reader) == [7]
+    reader.close()
+
+
+def test_the_file_is_this_users_alone(writer: RingWriter, path: Path) -> None:
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert path.stat().st_blocks * 512 >= path.stat().st_size  # all of it is there: writing cannot fail later
+
+
+READ = """
+import sys
+from pathlib import Path
+from blendtorch.wire.ring import RingReader
+reader = RingReader(Path(sys.argv[1]), int(sys.argv[2]))
+print("ready", flush=True)
+"""
+READ_ALL = (
+    READ
+    + """
+while not (reader.closed and not reader.waiting):
+    _, slot, count = reader.claim(3)
+    print(*reader.words(slot, count)[:, 0].tolist())
+    reader.release(slot, count)
+"""
+)
+
+
+def test_two_processes_share_without_loss_or_duplicates_or_warnings(writer: RingWriter, path: Path) -> None:
+    readers = [child(READ_ALL, path, writer.token) for _ in range(2)]
+    for number in range(3000):
+        while not writer.has_room():
+            os.sched_yield()
+        put(writer, number)
+    writer.retire()
+    shares = []
+    for reader in readers:
+        out, warnings = reader.communicate(timeout=20)
+        assert (reader.returncode, warnings) == (0, "")
+        shares.append([int(number) for number in out.split()])
+    assert sorted(shares[0] + shares[1]) == list(range(3000))
+    assert all(share == sorted(share) and len(share) > 100 for share in shares)
+    assert path.exists()  # no resource tracker has removed it
+
+
+def test_three_readers_in_one_process_share(writer: RingWriter, path: Path) -> None:
+    """The counts that one reads while others move them are those of one moment."""
+    shares: list[list[int]] = [[], [], []]
+    errors: list[Exception] = []
+
+    def read(share: list[int]) -> None:
+        reader = RingReader(path, writer.token)
+        try:
+            while not (reader.closed and not reader.waiting):
+                share += take(reader, 2)
+        except Exception as error:
+            errors.append(error)
+        reader.close()
+
+    threads = [threading.Thread(target=read, args=(share,)) for share in shares]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        number = 0
+        while number < 1500 and not errors:
+            if writer.has_room():
+                put(writer, number)
+                number += 1
+        writer.retire()
+        for thread in threads:
+            thread.join(20)
+    finally:
+        sys.setswitchinterval(interval)
+    assert not errors
+    assert sorted(sum(shares, [])) == list(range(1500))
+
+
+CLAIM = READ + "reader.claim(2)\nimport time; time.sleep(100)"
+
+
+def test_what_a_killed_reader_had_claimed_is_freed_and_counted(writer: RingWriter, path: Path) -> None:
+    for number in range(SLOTS):
+        put(writer, number)
+    dead = child(CLAIM, path, writer.token)
+    while writer.tail == 0:
+        os.sched_yield()
+    assert writer.reclaim() == 0  # it lives
+    assert not writer.has_room()
+    kill(dead)
+    # Whoever comes next must not be taken for the dead one, nor keep its slots from being freed.
+    reader = RingReader(path, writer.token)
+    _, slot, count = reader.claim(1)
+    assert writer.reclaim() == 2
+    assert writer.reclaim() == 0
+    reader.release(slot, count)
+    assert writer.has_room()
+    assert take(reader) == [3]
+    reader.close()
+
+
+def test_a_reader_killed_while_claiming_has_lost_nothing(writer: RingWriter, path: Path) -> None:
+    """It has put its id into the slots, and not moved the tail."""
+    put(writer, 0)
+    writer.slots["busy"][0] = 900
+    assert writer.reclaim() == 0
+    assert not writer.slots["busy"].any()
+    reader = RingReader(path, writer.token)
+    assert take(reader) == [0]
+    reader.close()
+
+
+def test_a_reader_that_was_closed_lives_until_it_has_released_all(writer: RingWriter, path: Path) -> None:
+    reader = RingReader(path, writer.token)
+    put(writer, 0)
+    _, slot, count = reader.claim(1)
+    reader.close()
+    assert writer.reclaim() == 0
+    reader.release(slot, count)
+    assert not writer.slots["busy"].any()
+    assert reader._descriptor == -1
+
+
+def test_a_reader_that_is_dropped_with_claims_leaves_no_open_file(writer: RingWriter, path: Path) -> None:
+    files = len(os.listdir("/proc/self/fd"))
+    reader = RingReader(path, writer.token)
+    put(writer, 0)
+    reader.claim(1)
+    reader.close()
+    del reader
+    assert len(os.listdir("/proc/self/fd")) == files
+    assert writer.reclaim() == 1
+
+
+WRITE_HALF = """
+import sys
+import numpy as np
+from pathlib import Path
+from blendtorch.wire.layout import Layout
+from blendtorch.wire.ring import RingWriter
+sample = {"image": np.zeros((4, 5), np.uint8), "number": 0}
+writer = RingWriter.create(Path(sys.argv[1]), Layout.of(sample, 64), 4)
+for number in (0, 1, 2):
+    sample = {"image": np.full((4, 5), number, np.uint8), "number": number}
+    present, _ = writer.write(sample)
+    if number < 2:
+        writer.commit(number, 0, 0, 0, 0, present)
+print("ready", flush=True)
+import time; time.sleep(100)
+"""
+
+
+def test_what_a_killed_writer_has_committed_stays_and_half_a_sample_is_not_seen(path: Path) -> None:
+    kill(child(WRITE_HALF, path))
+    writer = RingWriter.adopt(path)
+    reader = RingReader(path, writer.token)
+    last = writer.last()
+    assert last is not None
+    assert last["seq"] == 1
+    assert take(reader) == [0, 1]
+    put(writer, 5)
+    assert take(reader) == [5]
+    for end in (reader, writer):
+        end.close()
+
+
+def test_too_little_shared_memory_is_said_clearly() -> None:
+    folder = Path("/dev/shm")
+    path = folder / f"bt-test-{os.getpid()}.ring"
+    free = os.statvfs(folder).f_blocks * os.statvfs(folder).f_frsize
+    layout = Layout.of({"image": np.lib.stride_tricks.as_strided(np.zeros(1), (free // 8 + 1,), (0,))}, 0)
+    with pytest.raises(SharedMemoryError, match=r"/dev/shm has no room for .* --shm-size.*shm_bytes"):
+        RingWriter.create(path, layout, 2)
+    assert not path.exists()
+
+
+def test_a_ring_that_cannot_be_made_is_no_oserror_of_pythons(path: Path, tmp_path: Path) -> None:
+    path.touch()
+    with pytest.raises(SharedMemoryError, match="File exists"):
+        RingWriter.create(path, LAYOUT, SLOTS)
+    with pytest.raises(SharedMemoryError, match="No such file"):
+        RingWriter.create(tmp_path / "none" / "x", LAYOUT, SLOTS)
+
+
+def test_there_is_an_end_to_how_many_readers_fit(writer: RingWriter, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("blendtorch.wire.ring._MAX_RECEIVERS", 3)
+    readers = [RingReader(path, writer.token) for _ in range(2)]
+    with pytest.raises(SharedMemoryError, match="2 receivers already"):
+        RingReader(path, writer.token)
+    readers.pop().close()
+    readers.append(RingReader(path, writer.token))
+    for reader in readers:
+        reader.close()
+
+
+# Foreign files. Each changes a good ring in one way.
+
+
+def word(path: Path, number: int, value: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(8 * number)
+        file.write(value.to_bytes(8, "little"))
+
+
+def grow(path: Path) -> None:
+    os.truncate(path, path.stat().st_size + 4096)
+
+
+def link(path: Path) -> None:
+    path.rename(path.with_suffix(".real"))
+    path.symlink_to(path.with_suffix(".real"))
+
+
+def fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path, 0o600)
+
+
+FOREIGN = {
+    "magic": (lambda path: word(path, 0, 1), ProtocolError),
+    "token": (lambda path: word(path, 1, 1), ProtocolError),
+    "no slots": (lambda path: word(path, 2, 0), ProtocolError),
+    "more slots": (lambda path: word(path, 2, SLOTS + 600), ProtocolError),
+    "slots beyond 2^63": (lambda path: word(path, 2, 2**64 - 1), ProtocolError),
+    "layout too long": (lambda path: word(path, 3, 2**63), ProtocolError),
+    "layout cut": (lambda path: word(path, 3, 20), ProtocolError),
+    "file too short": (lambda path: os.truncate(path, path.stat().st_size - 4096), ProtocolError),
+    "file empty": (lambda path: os.truncate(path, 0), ProtocolError),
+    "file too long": (grow, ProtocolError),
+    "others may read": (lambda path: path.chmod(0o604), ProtocolError),
+    "group may write": (lambda path: path.chmod(0o620), ProtocolError),
+    "symbolic link": (link, SharedMemoryError),
+    "no file": (lambda path: path.unlink(), SharedMemoryError),
+    "folder": (lambda path: (path.unlink(), path.mkdir()), SharedMemoryError),
+    "pipe": (fifo, ProtocolError),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_foreign_file_is_refused(writer: RingWriter, path: Path, name: str) -> None:
+    change, error = FOREIGN[name]
+    files = len(os.listdir("/proc/self/fd"))
+    token = writer.token
+    change(path)
+    with pytest.raises(error, match=r"x\.ring|layout"):
+        RingReader(path, token)
+    assert len(os.listdir("/proc/self/fd")) == files
+
+
+@pytest.mark.parametrize(("head", "tail"), [(0, 1), (SLOTS + 1, 0), (2**64 - 1, 0)])
+def test_impossible_counts_are_refused(writer: RingWriter, path: Path, head: int, tail: int) -> None:
+    reader = RingReader(path, writer.token)
+    word(path, 4, head)
+    word(path, 5, tail)
+    for access in (lambda: reader.waiting, lambda: reader.claim(1), lambda: RingWriter.adopt(path)):
+        with pytest.raises(ProtocolError, match="claims to hold"):
+            access()
+    reader.close()
+
+
+@pytest.mark.parametrize("path", ["/dev/shm/a\0b", "/dev/shm/\ud800"])
+def test_what_cannot_be_a_path_is_refused(path: str) -> None:
+    with pytest.raises(ProtocolError, match="cannot be the path"):
+        RingReader(Path(path), 0)
