@@ -149,7 +149,9 @@ def test_what_is_no_json_is_refused(text: bytes) -> None:
 
 shapes = st.lists(st.integers(0, 5), max_size=4).map(tuple)
 arrays = st.builds(lambda shape, dtype: np.ones(shape, DTYPES[dtype]), shapes, st.sampled_from(list(DTYPES)))
-values = st.one_of(arrays, arrays.map(lambda array: np.ones((), array.dtype)[()]), st.booleans(), st.floats(), st.integers())
+values = st.one_of(
+    arrays, arrays.map(lambda array: np.ones((), array.dtype)[()]), st.booleans(), st.floats(), st.integers()
+)
 
 
 @given(st.dictionaries(st.text(max_size=20), values, max_size=8))

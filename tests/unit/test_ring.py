@@ -198,7 +198,7 @@ def test_three_readers_in_one_process_share(writer: RingWriter, path: Path) -> N
     finally:
         sys.setswitchinterval(interval)
     assert not errors
-    assert sorted(sum(shares, [])) == list(range(1500))
+    assert sorted(number for share in shares for number in share) == list(range(1500))
 
 
 CLAIM = READ + "reader.claim(2)\nimport time; time.sleep(100)"
@@ -307,7 +307,9 @@ def test_a_ring_that_cannot_be_made_is_no_oserror_of_pythons(path: Path, tmp_pat
         RingWriter.create(tmp_path / "none" / "x", LAYOUT, SLOTS)
 
 
-def test_there_is_an_end_to_how_many_readers_fit(writer: RingWriter, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_is_an_end_to_how_many_readers_fit(
+    writer: RingWriter, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("blendtorch.wire.ring._MAX_RECEIVERS", 3)
     readers = [RingReader(path, writer.token) for _ in range(2)]
     with pytest.raises(SharedMemoryError, match="2 receivers already"):

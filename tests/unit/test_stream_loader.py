@@ -11,7 +11,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,15 +44,14 @@ def threads() -> list[str]:
 
 # What batches are
 
+DTYPES = ("bool", "uint8", "uint16", "uint32", "uint64", "int8", "int64")
+DTYPES += ("float16", "float32", "float64", "complex64", "complex128")
 ALIKE: dict[str, Callable[[int], Any]] = {
     "bool": lambda i: i % 2 == 0,
     "int": lambda i: i - 1,
     "float": lambda i: i / 3,
     **{f"numpy {name}": lambda i, name=name: np.dtype(name).type(i) for name in ("bool", "int16", "int64", "float32")},
-    **{
-        f"array of {name}": lambda i, name=name: np.arange(i, i + 6).reshape(2, 3).astype(name)
-        for name in ["bool", "uint8", "uint16", "uint32", "uint64", "int8", "int64", "float16", "float32", "float64", "complex64", "complex128"]
-    },
+    **{f"array of {name}": lambda i, name=name: np.arange(i, i + 6).reshape(2, 3).astype(name) for name in DTYPES},
     "array without axes": lambda i: np.array(i, np.int32),
     "empty array": lambda i: np.zeros((0, 3), np.float32),
     "strings": lambda i: f"cube {i}",
@@ -218,48 +217,6 @@ def test_a_program_that_does_not_close_its_loader_ends(instance: Start) -> None:
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], timeout=60, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "tensor([0])\n", "")
-
-
-# Transforms and devices
-
-
-class Pair(NamedTuple):
-    image: torch.Tensor
-    number: list[torch.Tensor]
-
-
-def test_the_transform_runs_in_the_background(instance: Start) -> None:
-    def transform(batch: dict[str, Any]) -> Pair:
-        return Pair(batch["image"].float(), [batch["number"], threading.current_thread().name])
-
-    with StreamLoader(instance(samples()).address, 2, num_batches=1, transform=transform, device="cpu") as loader:
-        (pair,) = loader
-    assert isinstance(pair, Pair)
-    assert pair.image.dtype == torch.float32
-    assert pair.number[0].tolist() == [0, 1]
-    assert pair.number[1] == "blendtorch stream loader"
-
-
-@pytest.mark.parametrize("copy", [True, False])
-def test_a_failing_transform_is_told_in_the_loop(instance: Start, copy: bool) -> None:
-    def transform(batch: dict[str, Any]) -> dict[str, Any]:
-        if batch["number"][0] % 8 == 4:
-            raise ZeroDivisionError("a mistake in the transform")
-        return batch
-
-    seen = []
-    with StreamLoader(instance(samples()).address, 4, transform=transform, copy=copy) as loader:
-        for _ in range(20):  # more batches than fit into shared memory: those that failed are given back
-            with pytest.raises(ZeroDivisionError, match="a mistake in the transform"):
-                for batch in loader:
-                    seen += numbers([batch])
-    assert seen == [i for i in range(160) if i % 8 < 4]
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA")
-def test_pinned_memory_needs_cuda() -> None:
-    with pytest.raises(ConfigError, match="pin_memory needs CUDA"):
-        StreamLoader("tcp://127.0.0.1:1", pin_memory=True)
 
 
 # Order, and going on

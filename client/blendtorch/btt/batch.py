@@ -107,7 +107,7 @@ class BatchBuilder:
         if name not in self._arrays:
             if self.count:
                 return None
-            self._arrays[name] = self._pool.take((self._size, *values.shape[1:]), values.dtype)
+            self._arrays[name] = self._pool.take(name, (self._size, *values.shape[1:]), values.dtype)
         array = self._arrays[name]
         return array if array.shape[1:] == values.shape[1:] and array.dtype == values.dtype else None
 
@@ -152,7 +152,7 @@ def stack(values: list[Any]) -> Any:
     kinds = {type(value) for value in values}
     if len(kinds) == 1 and issubclass(kinds.pop(), bool | int | float | complex | np.generic):
         try:
-            return torch.from_numpy(np.array(values))
+            return torch.from_numpy(np.array(values, np.int64 if type(values[0]) is int else None))
         except (TypeError, OverflowError):  # integers beyond 64 bits
             return values
     arrays = all(isinstance(value, np.ndarray) for value in values)

@@ -100,7 +100,7 @@ class RemoteIterableDataset(IterableDataset[Any]):
             group = receiver.receive(1, self._timeout_s)
         except PeerTimeout as error:
             raise PeerTimeout(
-                f"{error} Is Blender still rendering (raise timeoutms), or does the script wait for something (see its log)?"
+                f"{error} Does Blender still render (raise timeoutms), or does the script wait for something (see its log)?"
             ) from None
         if group is None:
             return None

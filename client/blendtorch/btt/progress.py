@@ -3,15 +3,18 @@
 from collections.abc import Iterator
 from typing import Any
 
+from rich.console import Group
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from .stream_loader import StreamLoader
 
-_TELL_EVERY = 8  # batches; to print costs more than to load
+_TELL_EVERY = 8  # batches: to tell takes longer than to load a small one
 
 
 def progress(loader: StreamLoader) -> Iterator[Any]:
-    """Iterates over a loader with a progress bar, under which `loader.stats()` are a line.
+    """Iterates over a loader with a progress bar, and `loader.stats()` as a line below it.
 
     Args:
         loader: The loader.
@@ -19,13 +22,19 @@ def progress(loader: StreamLoader) -> Iterator[Any]:
     Yields:
         Its batches.
     """
-    columns = (SpinnerColumn(), BarColumn(), MofNCompleteColumn(), TextColumn("batches"), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("{task.description}")) as bar:
-        task = bar.add_task("", total=loader.num_batches)
-        done = 0
+    bar = Progress(SpinnerColumn(), BarColumn(), MofNCompleteColumn(), TextColumn("batches"), TimeElapsedColumn())
+    account = Text()
+    task = bar.add_task("", total=loader.num_batches)
+    done = 0
+
+    def tell() -> None:
+        bar.update(task, completed=done)
+        account.plain = str(loader.stats())
+
+    with Live(Group(bar, account)):
         for batch in loader:
             if done % _TELL_EVERY == 0:
-                bar.update(task, completed=done, description=str(loader.stats()))
+                tell()
             yield batch
             done += 1
-        bar.update(task, completed=done, description=str(loader.stats()))
+        tell()

@@ -101,6 +101,6 @@ class StreamStats:
     def __str__(self) -> str:
         return (
             f"{self.received} received, {self.lost} lost, {self.duplicated} duplicated, {self.refused} refused, "
-            f"{self.restarts} restarts; waited: trainer {self.trainer_waited_s:.1f} s, Blender {self.blender_waited_s:.1f} s; "
-            f"queued: {self.queued} samples, {self.batches_ready} batches"
+            f"{self.restarts} restarts; waited: trainer {self.trainer_waited_s:.1f} s, Blender "
+            f"{self.blender_waited_s:.1f} s; queued: {self.queued} samples, {self.batches_ready} batches"
         )

@@ -51,8 +51,8 @@ class StreamLoader:
         drop_last: Whether a last batch that is not full is dropped.
         order: "arrival" gives samples as they come, from all instances in turn. "index" gives them by `btindex`: the same
             stream at each run, whatever the number of instances; a slow instance then holds the others.
-        copy: False gives batches that lie in shared memory, where Blender has written them: no copy at all. Each has samples
-            of one instance, and is valid until the next one is asked for. Where samples do not come by shared memory or do
+        copy: False gives batches that lie in shared memory, where Blender has written them: no copy at all. Each has
+            samples of one instance, and is valid until the next one is asked for. Where samples do not come by shared memory or do
             not stack, batches are copied all the same.
         timeoutms: How many milliseconds to wait for a sample.
         queue_size: How many samples of each instance may wait here that do not come by shared memory.
@@ -187,8 +187,8 @@ class StreamLoader:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from where another loader was, on instances that were launched anew with the same seed and number.
 
-        Instances pass over what was delivered: at once where their scripts number samples by `btb.sample_indices`, or by the
-        episodes of an `AnimationController`.
+        Instances pass over what was delivered: at once where their scripts number samples by `btb.sample_indices`, or by
+        the episodes of an `AnimationController`.
 
         Raises:
             ConfigError: The state is of another kind or number of instances, or this loader has begun already.

@@ -5,6 +5,9 @@ import time
 _SHORTEST_S = 50e-6
 _LONGEST_S = 5e-3
 _SHARE = 8
+# For so long only other threads get their turn: the shortest sleep takes a tenth of a millisecond, in which a large image is
+# copied.
+_SPIN_S = 200e-6
 
 
 class Pause:
@@ -25,4 +28,4 @@ class Pause:
 
     def sleep(self) -> None:
         """Sleeps once."""
-        time.sleep(self.next_s)
+        time.sleep(self.next_s if self.waited_s > _SPIN_S else 0)

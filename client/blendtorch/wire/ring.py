@@ -336,5 +336,5 @@ def _address(array: np.ndarray) -> int:
 
 @lru_cache(maxsize=256)
 def _by_name(fields: tuple[Field, ...]) -> dict[str, Field]:
-    """The fields by name: the same object for the same fields, so that readers of several rings see at once what is alike."""
+    """The fields by name: the same object for the same fields, so that one sees at once that samples are alike."""
     return {field.name: field for field in fields}

@@ -27,7 +27,7 @@ _MIN_SLOTS = 2
 _MIN_REST_BYTES = 512
 _MOST_RINGS = 3  # at a time: were every sample larger than the one before, each would lie in a ring of its own
 # Batches that lie in shared memory at a time, where receivers take whole ones: one is read, the others are written.
-_BATCHES = 3
+_BATCHES = 2
 
 
 class RingChain:

@@ -166,7 +166,7 @@ class SampleSender:
 
     def fail(self, body: dict[str, str], duration_s: float) -> None:
         """Tells all receivers, and those who come within `duration_s` seconds, that nothing will follow."""
-        self._part(Message(Kind.ERROR, body, self._btid, self._epoch, self._next.seq), duration_s)
+        self._part(Kind.ERROR, body, duration_s)
 
     def close(self, linger_s: float, ended: bool = True) -> None:
         """Closes the channel.
@@ -176,7 +176,9 @@ class SampleSender:
             ended: Whether the stream has ended. Otherwise a successor goes on with it, and receivers wait for it.
         """
         if ended and self._parting is None:
-            self._part(Message(Kind.END, {"made": self._next.seq}, self._btid, self._epoch, self._next.seq), linger_s)
+            # What is on its way to one receiver may go to another yet: they stay until it is final.
+            self._part(Kind.END, {"made": self._next.seq, "final": False}, linger_s)
+            self._part(Kind.END, {"made": self._next.seq, "final": True}, 0)
         self._note()
         self._rings.close()
         self._ledger.close()
@@ -377,15 +379,15 @@ class SampleSender:
         self._backlog.extend(self._receivers.pop(name).unconfirmed)
         self._sort_receivers()
 
-    def _part(self, message: Message, duration_s: float) -> None:
+    def _part(self, kind: Kind, body: dict[str, Any], duration_s: float) -> None:
         """Says the last word, and waits until all is fetched, at most `duration_s` seconds."""
-        self._parting = message
+        self._parting = Message(kind, body, self._btid, self._epoch, self._next.seq)
         self._rings.retire()
         for receiver in self._receivers.values():
-            self._router.send(receiver.peer, encode(message))
+            self._router.send(receiver.peer, encode(self._parting))
         pause = Pause()
         while pause.waited_s < duration_s:
             self.service(timeout_s=0.01)
             waiting = self._backlog or any(receiver.unconfirmed for receiver in self._receivers.values())
-            if message.kind == Kind.END and not waiting and self._rings.drained:
+            if kind == Kind.END and not waiting and self._rings.drained:
                 return

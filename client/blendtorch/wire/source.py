@@ -96,6 +96,7 @@ class Source:
         self._ring_end = 0
         self._rings_missing = 0
         self._claimed = 0
+        self._closed = False
         self._index, self._done = owed[1], owed[2] - 1  # of the sample that was taken last by message
         self._groups: deque[Group] = deque()  # what was claimed and not taken yet
 
@@ -120,9 +121,10 @@ class Source:
         """Whether the script has ended, and nothing of it can be taken any more."""
         if self._parting is None or self._parting.kind != Kind.END or self.waiting():
             return False
-        body = self._parting.body
-        made = body.get("made") if isinstance(body, dict) else None
-        return self._settled or (type(made) is int and max(self.account.end, self._ring_end) >= made)
+        body = self._parting.body if isinstance(self._parting.body, dict) else {}
+        made, final = body.get("made"), body.get("final") is not False
+        end = max(self.account.end if final else 0, self._ring_end)
+        return (final and self._settled) or (type(made) is int and end >= made)
 
     def waiting(self) -> bool:
         """Whether a sample can be taken."""
@@ -202,9 +204,11 @@ class Source:
 
     def close(self) -> None:
         """Says farewell; what was not taken goes to others."""
-        self._tell(0)
-        self._drop_ring()
-        self._socket.close(linger_s=0.2)
+        if not self._closed:
+            self._closed = True
+            self._tell(0)
+            self._drop_ring()
+            self._socket.close(linger_s=0.2)
 
     # Messages
 

@@ -105,3 +105,20 @@ def test_by_hand_the_keys_come_from_the_environment(keys, tmp_path):
         assert end.returncode == (2 if keys else 1)
         assert "bound" not in end.stdout
         assert ENVIRONMENT_VARIABLE in end.stderr
+
+
+@pytest.mark.parametrize("shm_bytes", [0, 1 << 26], ids=["by message", "by shared memory"])
+def test_samples_are_for_those_with_keys_alone(script, blender, shm_bytes):
+    with btt.BlenderLauncher(
+        script=script("stream"), blend_path=blender, bind_addr="0.0.0.0", shm_bytes=shm_bytes
+    ) as launcher:
+        info = launcher.launch_info
+        address = f"tcp://127.0.0.1:{info.addresses['DATA'][0].rpartition(':')[2]}"
+        for keys in (None, btt.CurveKeys.generate()):
+            for stranger in (btt.RemoteIterableDataset(address, curve=keys), btt.StreamLoader(address, curve=keys)):
+                with pytest.raises(btt.AuthenticationError, match="curve="):
+                    next(iter(stranger))
+        items = list(btt.RemoteIterableDataset(address, max_items=5, curve=info.curve))
+        assert [item["btseq"] for item in items] == [0, 1, 2, 3, 4]
+        with btt.StreamLoader(address, 4, curve=info.curve) as loader:
+            assert next(iter(loader))["btseq"].tolist() == [5, 6, 7, 8]

@@ -1,0 +1,231 @@
+"""Where the batches of a `StreamLoader` lie: in memory that is used again, in shared memory, or where they are moved to."""
+
+import gc
+import itertools
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from instances import TRANSPORTS, FakeInstance
+
+from blendtorch.btt import StreamLoader
+from blendtorch.btt.buffer_pool import BufferPool
+from blendtorch.errors import ConfigError
+from tests.leftovers import leaves_nothing  # noqa: F401  (a fixture)
+
+Start = Callable[..., FakeInstance]
+Batch = dict[str, Any]
+
+
+def fields(number: int) -> Batch:
+    return {"image": np.full((40, 30), number, np.int32), "number": number}
+
+
+def samples(count: int | None = None) -> Iterator[Batch]:
+    return map(fields, itertools.count() if count is None else range(count))
+
+
+def numbers(batches: Any) -> list[int]:
+    return [number for batch in batches for number in batch["number"].tolist()]
+
+
+def addresses_of(batches: Any) -> list[int]:
+    return [batch["image"].data_ptr() for batch in batches]
+
+
+def is_right(batch: Batch) -> bool:
+    return torch.equal(batch["image"], batch["number"].int()[:, None, None].expand(batch["image"].shape))
+
+
+# Memory of their own
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_batches_that_are_kept_do_not_change(instance: Start, transport: str) -> None:
+    with StreamLoader(instance(samples(200), transport).address, 4) as loader:
+        kept = list(loader)
+    assert numbers(kept) == list(range(200))
+    assert all(map(is_right, kept))
+    assert len(set(addresses_of(kept))) == 50
+
+
+def test_memory_is_used_again_when_nothing_refers_to_it(instance: Start) -> None:
+    with StreamLoader(instance(samples(400)).address, 4, prefetch=2) as loader:
+        seen = []
+        for batch in loader:
+            seen += addresses_of([batch])
+    assert len(seen) == 100
+    assert len(set(seen)) <= 6
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        lambda batch: batch["image"],
+        lambda batch: batch["image"][1:3, ::2],
+        lambda batch: batch["image"].transpose(1, 2),
+        lambda batch: batch["image"].view(torch.uint8),
+        lambda batch: batch["image"].numpy()[0, 5:],
+        lambda batch: memoryview(batch["image"].numpy()),
+        lambda batch: batch["image"].unbind(0),
+    ],
+    ids=["tensor", "slice", "transposed", "other dtype", "numpy", "memoryview", "samples"],
+)
+def test_whatever_refers_to_a_batch_keeps_it(instance: Start, part: Callable[[Batch], Any]) -> None:
+    def content(kept: Any) -> bytes:
+        return b"".join(np.asarray(one).tobytes() for one in (kept if isinstance(kept, tuple) else [kept]))
+
+    kept = []
+    with StreamLoader(instance(samples(120)).address, 4) as loader:
+        for batch in loader:
+            kept.append((part(batch), content(part(batch))))
+            del batch
+    assert all(content(one) == expected for one, expected in kept)
+
+
+def test_a_last_batch_keeps_its_memory(instance: Start) -> None:
+    """A tensor of a part of it refers to the whole."""
+    with StreamLoader(instance(samples(6)).address, 4) as loader:
+        *_, last = loader
+    assert numbers([last]) == [4, 5]
+    assert is_right(last)
+
+
+def test_the_pool_keeps_no_more_than_it_is_told() -> None:
+    pool = BufferPool(pin_memory=False, most=2)
+    shape, dtype = (3, 5), np.dtype(np.float32)
+    used = [pool.take("image", shape, dtype) for _ in range(5)]
+    places = {array.__array_interface__["data"][0] for array in used}
+    assert len(places) == 5
+    used.clear()
+    gc.collect()
+    again = [pool.take("image", shape, dtype) for _ in range(2)]
+    assert {array.__array_interface__["data"][0] for array in again} <= places
+    assert all(array.shape == shape and array.dtype == dtype for array in again)
+
+
+def test_the_pool_forgets_what_does_not_fit_any_more() -> None:
+    """Samples whose shapes always change do not fill the memory."""
+    pool = BufferPool(pin_memory=False, most=2)
+    made = []
+    for height in range(100):
+        made.append(weakref.ref(pool.take("image", (1, height), np.dtype(np.uint8)).base))
+    gc.collect()
+    assert sum(memory() is not None for memory in made) == 1
+
+
+# Views of shared memory
+
+
+def test_views_lie_in_shared_memory(instance: Start) -> None:
+    """Over and over in the same few places, one batch after the other, and never copied."""
+    seen, wanted = [], iter(range(400))
+    with StreamLoader(instance(samples(400)).address, 4, copy=False) as loader:
+        for batch in loader:
+            assert is_right(batch)
+            assert all(number == next(wanted) for number in batch["number"].tolist())
+            seen += addresses_of([batch])
+    assert len(seen) == 100
+    ring = len(set(seen))
+    assert 2 <= ring <= 4
+    assert seen == [seen[i % ring] for i in range(100)]
+    nbytes = 4 * 40 * 30 * 4
+    assert sorted({address - min(seen) for address in seen}) == [i * nbytes for i in range(ring)]
+
+
+def test_a_view_is_valid_until_the_next_one_is_asked_for(instance: Start) -> None:
+    """Blender does not write into it meanwhile, though it has samples to get rid of."""
+    started = instance(samples())
+    with StreamLoader(started.address, 4, copy=False) as loader:
+        batches = iter(loader)
+        for _ in range(10):
+            batch = next(batches)
+            before = batch["image"].clone()
+            published = -1
+            while started.published != published:  # until it is held
+                published = started.published
+                threading.Event().wait(0.1)
+            assert torch.equal(batch["image"], before)
+            assert is_right(batch)
+
+
+def test_views_of_two_instances_are_of_one_each(instance: Start) -> None:
+    addresses = [instance(samples(50), btid=btid).address for btid in range(2)]
+    got: dict[int, list[int]] = {0: [], 1: []}
+    mixed = 0
+    with StreamLoader(addresses, 4, copy=False) as loader:
+        for batch in loader:
+            assert is_right(batch)
+            mixed += len(set(batch["btid"].tolist())) > 1
+            for btid, number in zip(batch["btid"].tolist(), batch["number"].tolist(), strict=True):
+                got[btid].append(number)
+    assert got == {0: list(range(50)), 1: list(range(50))}
+    assert mixed <= 1  # of what was left at their ends
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_what_cannot_be_viewed_is_copied(instance: Start, transport: str) -> None:
+    """Strings, samples that differ, and those that come by message, from several instances in turn."""
+
+    def changing(btid: int) -> Iterator[Batch]:
+        for i in range(60):
+            number = 100 * btid + i
+            yield {**fields(number), **({"name": str(number)} if 20 <= i < 31 else {})}
+
+    addresses = [instance(changing(0), transport, btid=0).address, instance(changing(1), "shm", btid=1).address]
+    got = []
+    with StreamLoader(addresses, 4, copy=False) as loader:
+        for batch in loader:
+            assert is_right(batch)
+            for i, number in enumerate(batch["number"].tolist()):
+                got.append(number)
+                name = batch.get("name", [None] * 4)[i]
+                assert name == (str(number) if 20 <= number % 100 < 31 else None)
+    for btid in range(2):
+        assert [n for n in got if n // 100 == btid] == list(range(100 * btid, 100 * btid + 60))
+
+
+# Transforms and devices
+
+
+class Pair(NamedTuple):
+    image: torch.Tensor
+    number: list[Any]
+
+
+def test_the_transform_runs_in_the_background(instance: Start) -> None:
+    def transform(batch: Batch) -> Pair:
+        return Pair(batch["image"].float(), [batch["number"], threading.current_thread().name])
+
+    with StreamLoader(instance(samples()).address, 2, num_batches=1, transform=transform, device="cpu") as loader:
+        (pair,) = loader
+    assert isinstance(pair, Pair)
+    assert pair.image.dtype == torch.float32
+    assert pair.number[0].tolist() == [0, 1]
+    assert pair.number[1] == "blendtorch stream loader"
+
+
+@pytest.mark.parametrize("copy", [True, False])
+def test_a_failing_transform_is_told_in_the_loop(instance: Start, copy: bool) -> None:
+    def transform(batch: Batch) -> Batch:
+        if batch["number"][0] % 8 == 4:
+            raise ZeroDivisionError("a mistake in the transform")
+        return batch
+
+    seen = []
+    with StreamLoader(instance(samples()).address, 4, transform=transform, copy=copy) as loader:
+        for _ in range(20):  # more batches than fit into shared memory: those that failed are given back
+            with pytest.raises(ZeroDivisionError, match="a mistake in the transform"):
+                for batch in loader:
+                    seen += numbers([batch])
+    assert seen == [i for i in range(160) if i % 8 < 4]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA")
+def test_pinned_memory_needs_cuda() -> None:
+    with pytest.raises(ConfigError, match="pin_memory needs CUDA"):
+        StreamLoader("tcp://127.0.0.1:1", pin_memory=True)
