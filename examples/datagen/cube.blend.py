@@ -9,9 +9,9 @@ from blendtorch import btb
 def main() -> None:
     btargs, _ = btb.parse_blendtorch_args()
     cube = bpy.data.objects["Cube"]
-    rng = btb.sample_rng(btargs.seed, btargs.btid)
 
     def pre_frame() -> None:
+        rng = btb.sample_rng(btargs.seed, btargs.btid, anim.episode, anim.frameid)
         cube.rotation_euler = rng.uniform(0, np.pi, size=3)
 
     def post_frame(anim: btb.AnimationController) -> None:

@@ -47,7 +47,7 @@ class BlenderOutputChannel:
         self.btid = btid
         self._linger_s = linger_ms / 1000
         # Only what the launcher knows of has a place in its folder.
-        name = next((name for name, of_name in args.btsockets.items() if of_name == address), None)
+        names = [name for name, of_name in args.btsockets.items() if of_name == address and args.folder]
         self._sender = SampleSender(
             address,
             btid,
@@ -55,8 +55,8 @@ class BlenderOutputChannel:
             epoch=args.epoch,
             queue_size=send_hwm,
             shm_bytes=args.shm_bytes,
-            folder=Path(args.folder) if args.folder and name else None,
-            name=name or "DATA",
+            folder=Path(args.folder) if args.folder and names else None,
+            name=names[0] if names else "DATA",
             allow_pickle=allow_pickle,
             curve=self._session.curve,
         )

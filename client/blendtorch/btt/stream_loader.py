@@ -19,6 +19,7 @@ from ..wire.sockets import DEFAULT_QUEUE_SIZE
 from .batch import Batch, BatchBuilder, Delivery, of_views
 from .buffer_pool import BufferPool
 from .launcher import BlenderLauncher
+from .pinning import Pinner
 from .stats import InstanceStats, StreamStats
 
 _STATE_VERSION = 1
@@ -126,6 +127,7 @@ class StreamLoader:
         # One more than are ever in use: the one the trainer has, those ahead, the one being filled.
         self._pool = BufferPool(pin_memory, most=prefetch + 3)
         self._builder = BatchBuilder(batch_size, self._pool)
+        self._pinner = Pinner()  # of the shared memory, where batches are not copied
         self._receiver: SampleReceiver | None = None
         self._thread: threading.Thread | None = None
         self._queue: queue.Queue[Delivery | _End | BaseException] = queue.Queue(prefetch)
@@ -303,6 +305,8 @@ class StreamLoader:
                 break
             # What came before it from the same instance is delivered before it.
             if not self._copy and _is_batch(group, self.batch_size) and not self._builder.has_of(group.source):
+                for values in group.fields.values():
+                    self._pinner.pin(values)
                 yield of_views(group)
                 continue
             added = 0

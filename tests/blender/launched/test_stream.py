@@ -129,3 +129,16 @@ def test_duplex(script, blender):
         channel.send(stop=True)
         assert launcher.wait(timeout_s=20)
         channel.close()
+
+
+@pytest.mark.parametrize(("shm_bytes", "copies"), [(1 << 26, 1), (0, 0)], ids=["shared memory", "messages"])
+def test_pictures_drawn_where_they_are_sent_from(script, blender, shm_bytes, copies):
+    """In shared memory only the first one is copied, which decides what the memory looks like."""
+    with btt.BlenderLauncher(script=script("reserves"), blend_path=blender, shm_bytes=shm_bytes) as launcher:
+        items = list(btt.RemoteIterableDataset(launcher.launch_info.addresses["DATA"]))
+        assert launcher.wait(timeout_s=30)
+        assert f"copied {copies} images" in launcher.log_files[0].read_text()
+    assert [item["number"] for item in items] == list(range(20))
+    for item in items:
+        assert item["image"].mean() == pytest.approx(item["mean"])
+        assert item["image"].std() > 1
