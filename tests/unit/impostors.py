@@ -27,8 +27,8 @@ class Impostor:
         assert self._socket.poll(5000)
         self.peer = self._socket.recv_multipart()[0]
 
-    def send(self, frames: Sequence[Any]) -> None:
-        self._socket.send_multipart([self.peer, *frames])
+    def send(self, frames: Sequence[Any], copy: bool = True) -> None:
+        self._socket.send_multipart([self.peer, *frames], copy=copy)
 
     def say(self, kind: Kind, body: Any, seq: int = 0) -> None:
         self.send(encode(Message(kind, body, 7, 0, seq)))

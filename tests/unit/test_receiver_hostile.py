@@ -2,7 +2,6 @@
 
 import logging
 import random
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from impostors import Impostor
 from test_codec_hostile import MUTATIONS
 
-from blendtorch.errors import PeerTimeout, PickleNotAllowedError, ProtocolVersionError, ScriptError
+from blendtorch.errors import PeerTimeout, PickleNotAllowedError, ProtocolError, ProtocolVersionError, ScriptError
 from blendtorch.wire import Kind, Message, encode
 from blendtorch.wire.sample_receiver import SampleReceiver
 from blendtorch.wire.source import Source
@@ -83,13 +82,13 @@ def bait() -> list[list[bytes]]:
     return [[bytes(frame) for frame in encode(message)] for message in messages]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_good_samples_come_through_mutated_ones(
     impostor: Impostor, receiver: SampleReceiver, source: Source, seed: int
 ) -> None:
     rng, baits = random.Random(seed), bait()
     mutated = 0
-    for number in range(150):
+    for number in range(100):
         for _ in range(5):
             frames = list(rng.choice(baits))
             for _ in range(rng.choice([1, 1, 2, 3])):
@@ -99,8 +98,8 @@ def test_good_samples_come_through_mutated_ones(
                 impostor.send(frames)
                 mutated += 1
         impostor.send(good(number))
-    got, raised = until(receiver, 149)
-    assert got == list(range(150))
+    got, raised = until(receiver, 99)
+    assert got == list(range(100))
     counted = source.refused + raised + source.account.received - len(got) + source.account.duplicated
     assert counted == mutated
     assert source.refused > mutated / 2
@@ -125,38 +124,30 @@ def test_ten_thousand_garbage_messages_cost_little(
 
 def test_a_flood_is_not_taken_in(impostor: Impostor, receiver: SampleReceiver, source: Source) -> None:
     """An instance that does not mind the window: what waits here is bounded, and each call returns."""
-    for number in range(2000):
+    for number in range(700):
         impostor.send(good(number))
     time.sleep(0.1)
     for _ in range(20):
         source.listen()
         assert source.queued <= 2 * WINDOW + 64
-    assert until(receiver, 1999)[0] == list(range(2000))
+    assert until(receiver, 699)[0] == list(range(700))
 
 
-def test_endless_garbage_does_not_hold_up_a_timeout(impostor: Impostor, receiver: SampleReceiver) -> None:
-    over = threading.Event()
+def test_garbage_without_end_does_not_hold_up_a_timeout(
+    receiver: SampleReceiver, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def garbage() -> None:
+        raise ProtocolError("garbage")
 
-    def flood() -> None:
-        while not over.is_set():
-            impostor.send([b"garbage"])
-            time.sleep(0)
-
-    thread = threading.Thread(target=flood)
-    thread.start()
-    begun = time.monotonic()
-    try:
-        with pytest.raises(PeerTimeout):
-            receiver.receive(1, 0.2)
-        assert time.monotonic() - begun < 5
-    finally:
-        over.set()
-        thread.join()
+    monkeypatch.setattr(source.socket, "try_recv", garbage)
+    with pytest.raises(PeerTimeout):
+        receiver.receive(1, 0.05)
+    assert source.refused
 
 
 def test_a_header_of_a_gigabyte_is_refused(impostor: Impostor, receiver: SampleReceiver, source: Source) -> None:
     before = rss()
-    impostor.send([b" " * (1 << 30)])
+    impostor.send([bytes(1 << 30)], copy=False)
     impostor.send([good(0)[0], *[b"x"] * 100_000])
     impostor.send(good(1))
     assert until(receiver, 1)[0] == [1]
@@ -200,7 +191,7 @@ def test_other_kinds_are_refused(impostor: Impostor, receiver: SampleReceiver, s
     assert source.refused == 1
 
 
-LONG = int("9" * 4500)  # too long for str()
+LONG = 1 << 16_000  # too long for str()
 PATHS = [
     None,
     5,

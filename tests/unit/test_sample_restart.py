@@ -151,7 +151,7 @@ class Taker:
             time.sleep(0.0005)
 
 
-@pytest.mark.parametrize(("receivers", "explicit"), [(1, False), (1, True), (3, True)])
+@pytest.mark.parametrize(("receivers", "explicit"), [(1, False), (3, True)])
 @transports
 def test_a_killed_instance_goes_on_where_it_was(
     restarted: Callable[..., Restarted], transport: str, receivers: int, explicit: bool

@@ -303,6 +303,29 @@ def test_the_account_adds_up_to_the_last_sample(instance: Start, transport: str)
     assert loader.stats() == stats
 
 
+@pytest.mark.parametrize("copy", [True, False])
+def test_the_account_can_be_asked_for_at_any_time(instance: Start, copy: bool) -> None:
+    """While the background thread changes what it is about, from one ring to the next."""
+
+    def growing() -> Iterator[dict[str, Any]]:
+        for i in range(300):
+            yield {"image": np.zeros(1 + i // 10, np.uint8), "number": i, **({"tag": i} if i % 3 else {})}
+
+    received, highest = [], 0
+    with StreamLoader([instance(growing(), btid=i).address for i in range(2)], 4, copy=copy) as loader:
+        done = threading.Event()
+        thread = threading.Thread(target=lambda: (received.append(numbers(loader)), done.set()), daemon=True)
+        thread.start()
+        while not done.is_set():
+            stats = loader.stats()
+            assert (stats.lost, stats.duplicated, stats.refused) == (0, 0, 0)
+            assert 0 <= stats.queued <= 600
+            highest = max(highest, stats.queued)
+        thread.join()
+        assert loader.stats().received == len(received[0]) == 600
+    assert highest > 0
+
+
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_a_failed_script_raises_when_all_before_it_is_delivered(instance: Start, transport: str) -> None:
     seen = []

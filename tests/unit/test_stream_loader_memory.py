@@ -22,7 +22,7 @@ Batch = dict[str, Any]
 
 
 def fields(number: int) -> Batch:
-    return {"image": np.full((40, 30), number, np.int32), "number": number}
+    return {"image": np.full((160, 120), number, np.int32), "number": number}
 
 
 def samples(count: int | None = None) -> Iterator[Batch]:
@@ -97,7 +97,7 @@ def test_a_last_batch_keeps_its_memory(instance: Start) -> None:
 
 def test_the_pool_keeps_no_more_than_it_is_told() -> None:
     pool = BufferPool(pin_memory=False, most=2)
-    shape, dtype = (3, 5), np.dtype(np.float32)
+    shape, dtype = (300, 500), np.dtype(np.float32)
     used = [pool.take("image", shape, dtype) for _ in range(5)]
     places = {array.__array_interface__["data"][0] for array in used}
     assert len(places) == 5
@@ -112,8 +112,8 @@ def test_the_pool_forgets_what_does_not_fit_any_more() -> None:
     """Samples whose shapes always change do not fill the memory."""
     pool = BufferPool(pin_memory=False, most=2)
     made = []
-    for height in range(100):
-        made.append(weakref.ref(pool.take("image", (1, height), np.dtype(np.uint8)).base))
+    for height in range(1, 100):
+        made.append(weakref.ref(pool.take("image", (100_000, height), np.dtype(np.uint8)).base))
     gc.collect()
     assert sum(memory() is not None for memory in made) == 1
 
@@ -133,7 +133,7 @@ def test_views_lie_in_shared_memory(instance: Start) -> None:
     ring = len(set(seen))
     assert 2 <= ring <= 4
     assert seen == [seen[i % ring] for i in range(100)]
-    nbytes = 4 * 40 * 30 * 4
+    nbytes = 4 * 160 * 120 * 4
     assert sorted({address - min(seen) for address in seen}) == [i * nbytes for i in range(ring)]
 
 

@@ -169,7 +169,7 @@ class StreamLoader:
                 left -= 1
 
     def stats(self) -> StreamStats:
-        """What came, what was lost, and who waited for whom, since the loader was made."""
+        """What came, what was lost, and who waited for whom, since the loader connected: anew after `close`."""
         if self._receiver is not None:
             return StreamStats.of(self._receiver.sources, self._waited_s, self._queue.qsize())
         return self._last_stats or StreamStats((InstanceStats(),) * len(self._addresses), 0.0, 0)
@@ -242,6 +242,7 @@ class StreamLoader:
         if self._receiver is None:
             owed = self._positions if any(map(any, self._positions)) else None
             self._receiver = SampleReceiver(self._addresses, owed=owed, **self._receive_options)
+            self._waited_s = 0.0
         if self._thread is None:
             self._stop.clear()
             self._thread = threading.Thread(target=self._run, name="blendtorch stream loader", daemon=True)

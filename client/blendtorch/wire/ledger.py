@@ -59,7 +59,7 @@ class Ledger:
         Args:
             made: What it makes next.
             owed: The oldest sample that no receiver has for certain.
-            receivers: How many receivers take samples by message.
+            receivers: How many receivers have got samples by message.
         """
         if self._descriptor >= 0:
             os.pwrite(self._descriptor, _RECORD.pack(_MAGIC, *made, *owed, receivers), 0)

@@ -31,6 +31,8 @@ class Receiver:
         ring: Whether it sees this machine's shared memory.
         unconfirmed: What was sent to it by message and may not have come.
         heard_at: When it was last heard of, by `time.monotonic`.
+        epoch: Of the instance that it had heard of by then.
+        has_got: Whether it was sent samples by message, by this instance or a predecessor.
     """
 
     peer: bytes
@@ -38,6 +40,8 @@ class Receiver:
     ring: bool
     unconfirmed: deque[tuple[Position, Sequence[Buffer]]] = field(default_factory=deque)
     heard_at: float = 0.0
+    epoch: int = -1
+    has_got: bool = False
 
     def confirm(self, seq: int) -> None:
         """Forgets what came: all up to this sample, in the order of sending."""
@@ -56,8 +60,9 @@ class Ready:
         host: What shared memory it sees, see `host_id`; "" for none.
         ring: The path of the ring that it reads, "" for none.
         taken: Number of the sample that it has taken last by message, -1 for none.
-        have: Numbers of the samples that it has taken last by message, oldest first: a predecessor of the instance may not
-            have heard of them.
+        have: Numbers of the samples that it has got last by message, oldest first: a predecessor of the instance may not
+            have heard of them. Not in each message, but in the first one of an epoch.
+        epoch: Of the instance that it has last heard of.
         owed: seq, index and done of the first sample that it wants; 0, 0, 0 for all.
         batch: How many samples it takes at a time, which then lie side by side in the ring; 0 for any number.
     """
@@ -70,6 +75,7 @@ class Ready:
     have: tuple[int, ...] = ()
     owed: tuple[int, int, int] = (0, 0, 0)
     batch: int = 0
+    epoch: int = 0
 
     @classmethod
     def of(cls, message: Message) -> "Ready":
@@ -80,7 +86,7 @@ class Ready:
         """
         body: dict[str, Any] = message.body if isinstance(message.body, dict) else {}
         texts = [body.get(name) for name in ("receiver", "host", "ring")]
-        numbers = [body.get(name) for name in ("window", "batch")]
+        numbers = [body.get(name) for name in ("window", "batch", "epoch")]
         good = (
             message.kind == Kind.READY
             and all(type(text) is str and len(text) < _MAX_TEXT for text in texts)
@@ -101,6 +107,7 @@ class Ready:
             tuple(body["have"]),
             tuple(body["owed"]),
             body["batch"],
+            body["epoch"],
         )
 
     def to_body(self) -> dict[str, Any]:

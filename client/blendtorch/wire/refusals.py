@@ -15,4 +15,5 @@ def log_refusal(log: logging.Logger, where: str, error: Exception, total: int, c
     """
     if total.bit_length() > (total - count).bit_length():
         number = f" ({total} so far; the next is logged when they are twice as many)" if total > 1 else ""
-        log.warning("refused a message at %s: %s%s", where, error, number)
+        # Not the error itself: it holds the frames of the functions that it came through, and with them the message.
+        log.warning("refused a message at %s: %s%s", where, str(error), number)

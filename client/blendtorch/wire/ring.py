@@ -30,7 +30,6 @@ from .ring_memory import (
     WAITED_US_WORD,
     Ring,
     fence,
-    fence_lock,
     open_ring,
     plan,
 )
@@ -203,8 +202,6 @@ class RingReader(Ring):
         super().__init__(path, *open_ring(path))
         self._present = -1
         self._kinds: dict[str, Field] = {}
-        self._held = 0  # slots that are claimed and not released
-        self._closing = False
         if self.token != token:
             self.close()
             raise ProtocolError(f"{path} is another ring than the one that was named.")
@@ -274,8 +271,7 @@ class RingReader(Ring):
                 present = self.slots["present"][slot : slot + count].tolist()
                 count = next((i for i, word in enumerate(present) if word != present[0]), count)
             self._busy[slot : slot + count] = self._id
-            with fence_lock:  # a fence, too
-                self._held += count
+            fence()
             self._words[TAIL_WORD] = first + count
         finally:
             file_lock.unlock(self._descriptor, _CLAIM_BYTE)
@@ -283,24 +279,8 @@ class RingReader(Ring):
 
     def release(self, slot: int, count: int) -> None:
         """Gives slots back that were claimed, once they are copied."""
-        with fence_lock:  # a fence, too
-            self._held -= count
-            last = self._closing and not self._held
+        fence()
         self._busy[slot : slot + count] = 0
-        if last:
-            super().close()
-
-    def close(self) -> None:
-        """Lets go of the file, once all that was claimed is released: with it the sign of life goes, see `reclaim`."""
-        with fence_lock:
-            self._closing = True
-            last = not self._held
-        if last:
-            super().close()
-
-    def __del__(self) -> None:
-        if hasattr(self, "_descriptor"):
-            super().close()
 
     def kinds(self, present: int) -> dict[str, Field]:
         """The fields that a sample has whose word `present` is this one."""

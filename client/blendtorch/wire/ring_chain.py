@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 _MIN_SLOTS = 2
 _MIN_REST_BYTES = 512
 _MOST_RINGS = 3  # at a time: were every sample larger than the one before, each would lie in a ring of its own
+# A ring that stays in the processor's cache is twice as fast as one that does not, and enough for the two ends to take turns.
+_CACHED_BYTES = 8 << 20
+_CACHED_SLOTS = 4
 # Batches that lie in shared memory at a time, where receivers take whole ones: one is read, the others are written.
 _BATCHES = 2
 
@@ -205,9 +208,9 @@ class RingChain:
                 f"a sample has {layout.sample_bytes / 1e6:.1f} MB, and {_MIN_SLOTS} do not fit into the "
                 f"{self._budget_bytes / 1e6:.0f} MB of shared memory that were allowed. Raise shm_bytes."
             )
-        num_slots = min(self._num_slots, fits)
+        num_slots = min(self._num_slots, max(_CACHED_SLOTS, _CACHED_BYTES // layout.sample_bytes), fits)
         if 0 < 2 * self._batch <= fits:
-            wanted = max(_BATCHES, -(-self._num_slots // self._batch)) * self._batch
+            wanted = max(_BATCHES, -(-num_slots // self._batch)) * self._batch
             num_slots = min(wanted, fits // self._batch * self._batch)
         elif self._batch:
             log.warning(

@@ -36,12 +36,12 @@ CLOSED_WORD, WAITED_US_WORD, RECLAIMED_WORD = range(6, 9)
 # The words of each slot.
 SLOT_WORDS = ("seq", "index", "done", "epoch", "time_us", "present", "rest_bytes", "busy")
 
-fence_lock = threading.Lock()
+_fence_lock = threading.Lock()
 
 
 def fence() -> None:
     """Keeps the processor from moving memory accesses across: a lock's atomic operations do."""
-    with fence_lock:
+    with _fence_lock:
         pass
 
 
@@ -101,7 +101,11 @@ class Ring:
         return self._words[WAITED_US_WORD]
 
     def close(self) -> None:
-        """Lets go of the file; the memory goes with the last array that refers to it."""
+        """Lets go of the file; the memory goes with the last array that refers to it.
+
+        So do the locks, for Python's `mmap` keeps the file open, too: who still reads what it has claimed is not taken for
+        dead.
+        """
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

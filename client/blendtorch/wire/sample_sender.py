@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 _LISTEN_EVERY_S = 1e-3
 _LOOK_AFTER_EVERY_S = 0.5
 _FAREWELL_S = 1.0
+_STAY_S = 1.0  # how long receivers wait at the end for what others do not take
 _SILENCE_S = 5.0  # after which a receiver that has nothing to confirm is looked after, too
 _MOST_AT_ONCE = 1000  # messages that are heard before samples are sent again
 _REUNION_S = 3.0
@@ -136,6 +137,7 @@ class SampleSender:
         if not self._receivers:
             # Who may want the stream from another place on.
             self._wait(lambda: bool(self._receivers), timeout_s)
+        if self._awaited:
             self._wait_for_those_of_before()
         position = self._place(index)
         if position is None:
@@ -176,9 +178,12 @@ class SampleSender:
             ended: Whether the stream has ended. Otherwise a successor goes on with it, and receivers wait for it.
         """
         if ended and self._parting is None:
-            # What is on its way to one receiver may go to another yet: they stay until it is final.
-            self._part(Kind.END, {"made": self._next.seq, "final": False}, linger_s)
-            self._part(Kind.END, {"made": self._next.seq, "final": True}, 0)
+            # What is on its way to one receiver may go to another yet: they stay until it is final. Not for long, though:
+            # a `DataLoader` asks its workers in turn, and those that have samples would wait for those that have none.
+            started = time.monotonic()
+            self._part(Kind.END, {"made": self._next.seq, "final": False}, min(linger_s, _STAY_S))
+            left_s = max(0.0, linger_s - (time.monotonic() - started))
+            self._part(Kind.END, {"made": self._next.seq, "final": True}, left_s)
         self._note()
         self._rings.close()
         self._ledger.close()
@@ -221,10 +226,13 @@ class SampleSender:
 
     def _wait_for_those_of_before(self) -> None:
         """Lets all receivers of a predecessor say what they have, so that no other gets it again."""
-        if self._awaited:
-            with contextlib.suppress(PeerTimeout):
-                self._wait(lambda: len(self._receivers) >= self._awaited, _REUNION_S)
-            self._awaited = 0
+        # What they have said before they have heard of this instance may be less than they have by now.
+        with contextlib.suppress(PeerTimeout):
+            there = self._receivers.values
+            self._wait(
+                lambda: sum(one.has_got and one.epoch == self._epoch for one in there()) >= self._awaited, _REUNION_S
+            )
+        self._awaited = 0
 
     def _wait(self, done: Any, timeout_s: float | None) -> None:
         pause = Pause()
@@ -303,14 +311,19 @@ class SampleSender:
             self._takers.remove(name)
             self._takers.append(name)
         receiver.unconfirmed.append((position, frames))
+        receiver.has_got = True
         if not self._router.send(receiver.peer, frames):
             self._forget(name)
 
     def _resend(self) -> None:
         """Gives to others what was on its way to receivers that have left."""
         while self._backlog:
-            name = self._taker() or next(iter(self._receivers), None)
-            if name is None:
+            # Evenly: workers of a `DataLoader` that have nothing hold up those that have.
+            name = min(self._receivers, key=lambda name: len(self._receivers[name].unconfirmed), default=None)
+            if (
+                name is None
+                or len(self._receivers[name].unconfirmed) >= self._receivers[name].window + self._queue_size
+            ):
                 return
             self._give(name, *self._backlog.popleft())
 
@@ -326,7 +339,7 @@ class SampleSender:
         made = made or self._next
         unconfirmed = [receiver.unconfirmed[0][0] for receiver in self._receivers.values() if receiver.unconfirmed]
         owed = min([made, *unconfirmed, *(position for position, _ in self._backlog)])
-        self._ledger.note(made, owed, len(self._takers))
+        self._ledger.note(made, owed, sum(receiver.has_got for receiver in self._receivers.values()))
 
     # Receivers
 
@@ -344,10 +357,11 @@ class SampleSender:
                 self.resumed = Position(*ready.owed)
                 self._next = max(self._next, self.resumed)
             self._rings.ask(ready.batch)
-            if self._epoch > 0:
-                self._had.update(seq for seq in ready.have if seq >= self.resumed.seq)
             receiver = self._receivers[ready.receiver] = Receiver(peer, ready.window, False)
-        receiver.heard_at = time.monotonic()
+        if self._epoch > 0:
+            self._had.update(seq for seq in ready.have if seq >= self._next.seq)
+        receiver.heard_at, receiver.epoch = time.monotonic(), ready.epoch
+        receiver.has_got = receiver.has_got or bool(ready.have)
         receiver.confirm(ready.taken)
         if receiver.peer != peer:  # it has connected again; what was on its way is lost
             receiver.peer = peer

@@ -15,7 +15,7 @@ from .curve import CurveKeys
 from .group import EPOCH, PRESENT, REST_BYTES, SEQ, Group
 from .layout import Layout
 from .message import Kind, Message, script_error
-from .receivers import MAX_HAVE, Ready, host_id, offered_ring
+from .receivers import MAX_HAVE, MAX_WINDOW, Ready, host_id, offered_ring
 from .refusals import log_refusal
 from .rest import unpack
 from .ring import RingReader
@@ -112,9 +112,11 @@ class Source:
 
     @property
     def queued(self) -> int:
-        """How many samples wait to be taken."""
-        in_ring = self._ring.head - self._ring.tail if self._ring else 0
-        return in_ring + len(self._inbox) + sum(map(len, self._groups))
+        """How many samples wait to be taken. Another thread may ask, while this one's changes what it looks at."""
+        ring, groups = self._ring, tuple(self._groups)
+        tail = ring.tail if ring else 0  # before the head, or it might be beyond
+        in_ring = ring.head - tail if ring else 0
+        return in_ring + len(self._inbox) + sum(map(len, groups))
 
     @property
     def ended(self) -> bool:
@@ -135,10 +137,10 @@ class Source:
         """Whether `listen` takes what comes: not while as much waits to be taken as an instance may send."""
         return len(self._inbox) < self._most_waiting
 
-    def say_ready(self) -> None:
-        """Tells the instance that this receiver is here, and what it has got."""
+    def say_ready(self, whole: bool = True) -> None:
+        """Tells the instance that this receiver is here, and what it has got; all that a successor has to know, or not."""
         self._unconfirmed = 0
-        self._tell(self._window)
+        self._tell(self._window, whole)
 
     def listen(self) -> None:
         """Hears what the instance says.
@@ -206,17 +208,18 @@ class Source:
         """Says farewell; what was not taken goes to others."""
         if not self._closed:
             self._closed = True
-            self._tell(0)
+            self._tell(0, False)
             self._drop_ring()
             self._socket.close(linger_s=0.2)
 
     # Messages
 
-    def _tell(self, window: int) -> None:
+    def _tell(self, window: int, whole: bool) -> None:
         ring = str(self._ring.path) if self._ring else ""
         taken = self._have[-1] if self._have else -1
-        have = (*self._have, *(message.seq for message in self._inbox if window))[-MAX_HAVE:]
-        ready = Ready(self._id, window, self._host, ring, taken, have, self._owed, self._batch)
+        have = (*self._have, *(message.seq for message in self._inbox))[-MAX_HAVE:] if whole else ()
+        epoch = min(self.epoch, MAX_WINDOW)
+        ready = Ready(self._id, window, self._host, ring, taken, have, self._owed, self._batch, epoch)
         self._socket.try_send(Message(Kind.READY, ready.to_body()))
 
     def _hear_next(self) -> bool:
@@ -236,7 +239,10 @@ class Source:
         if message.kind == Kind.SAMPLE and _is_sample(message.body):
             self._inbox.append(message)
         elif message.kind == Kind.WELCOME and isinstance(message.body, dict):
-            self.btid, self.epoch = message.btid, max(self.epoch, message.epoch)
+            if message.epoch > self.epoch:
+                self.epoch = message.epoch
+                self.say_ready()
+            self.btid = message.btid
             self.account.begin(message.seq)
             if message.body:
                 self._offered = message.body
@@ -256,7 +262,7 @@ class Source:
         self._have.append(message.seq)
         self._unconfirmed += 1
         if self._unconfirmed >= max(1, self._window // 2):
-            self.say_ready()
+            self.say_ready(whole=False)
         self.btid, self.epoch = message.btid, max(self.epoch, message.epoch)
         self.waited_s = max(self.waited_s, (message.waited_us or 0) / 1e6)
         if not self.account.take(message.seq):

@@ -101,8 +101,7 @@ def test_by_index_the_whole_stream_is_the_same(launch, proto):
     assert stream(2, {3: 1}) == alone
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("num_instances", [1, 2])
+@pytest.mark.parametrize(("kind", "num_instances"), [("indices", 2), ("episodes", 1)])
 def test_a_state_resumes_in_another_launch(launch, kind, num_instances):
     def part(state: dict | None, num_batches: int | None) -> tuple[list[str], dict]:
         with launch(kind, num_instances) as launcher:

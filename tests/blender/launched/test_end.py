@@ -112,10 +112,3 @@ def test_logs_stay_where_they_are_asked_for(script, blender, tmp_path):
         assert launcher.wait(timeout_s=60)
     assert sorted(path.name for path in logs.iterdir()) == ["instance-0.log", "instance-1.log"]
     assert "played to the end" in Path(logs / "instance-1.log").read_text()
-
-
-def test_ten_launches_in_a_row(script, blender):
-    """What one leaves is not in the way of the next."""
-    for _ in range(10):
-        with btt.BlenderLauncher(script=script("exits_well"), blend_path=blender) as launcher:
-            assert launcher.wait(timeout_s=30)

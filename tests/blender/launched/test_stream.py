@@ -14,15 +14,19 @@ from tests.blenders import REPO
 FALLING_CUBES = REPO / "examples" / "datagen" / "falling_cubes.blend.py"
 
 
-@pytest.mark.parametrize("proto", ["ipc", "tcp"])
-def test_one_instance_streams_in_order(script, blender, proto):
-    with btt.BlenderLauncher(script=script("stream"), blend_path=blender, seed=3, proto=proto) as launcher:
+@pytest.mark.parametrize(("proto", "options"), [("ipc", {}), ("ipc", {"shm_bytes": 0}), ("tcp", {"shm_bytes": 0})])
+def test_one_instance_streams_in_order(script, blender, proto, options):
+    with btt.BlenderLauncher(script=script("stream"), blend_path=blender, seed=3, proto=proto, **options) as launcher:
         (address,) = launcher.launch_info.addresses["DATA"]
         assert address.startswith(f"{proto}://")
         items = list(btt.RemoteIterableDataset(address, max_items=25))
     assert [item["frameid"] for item in items] == [*range(1, 11), *range(1, 11), *range(1, 6)]
+    assert [item["btseq"] for item in items] == list(range(25))
+    assert [item["btindex"] for item in items] == [0] * 10 + [1] * 10 + [2] * 5
     for item in items:
-        assert set(item) == {"image", "xy", "frameid", "blender", "arguments", "btid"}
+        made_by = {"btid", "btepoch", "btseq", "btindex"}
+        assert set(item) == {"image", "xy", "frameid", "blender", "arguments", *made_by}
+        assert (item["btid"], item["btepoch"]) == (0, 0)
         assert item["image"].shape == (48, 64, 3)
         assert item["image"].dtype == np.uint8
         assert item["image"].flags.writeable

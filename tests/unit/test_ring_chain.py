@@ -1,0 +1,126 @@
+"""The rings of a channel one after the other: what a predecessor leaves, and how much memory they take."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from blendtorch.wire.ledger import Position
+from blendtorch.wire.owned_folder import make_folder
+from blendtorch.wire.receivers import SHARED_MEMORY
+from blendtorch.wire.ring import RingReader
+from blendtorch.wire.ring_chain import _MOST_RINGS, RingChain
+
+NAME = "DATA[1]-3"
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    owned = make_folder(SHARED_MEMORY)
+    yield owned.path
+    owned.close()
+
+
+def chain(folder: Path | None, **changes: Any) -> RingChain:
+    return RingChain(**{"folder": folder, "name": NAME, "budget_bytes": 10**6, "num_slots": 4, **changes})
+
+
+def write(chain: RingChain, seq: int, size: int = 10) -> bool:
+    return chain.write(Position(seq, 2 * seq, 1), {"x": np.full(size, seq % 256, np.uint8)}, 0, False)
+
+
+def read_out(chain: RingChain) -> list[int]:
+    """Reads as a receiver does: ring after ring."""
+    seqs = []
+    while (ring := chain.to_read()) is not None:
+        reader = RingReader(ring.path, ring.token)
+        while reader.waiting:
+            _, slot, count = reader.claim(9)
+            seqs += reader.words(slot, count)[:, 0].tolist()
+            reader.release(slot, count)
+        reader.close()
+        if not ring.closed:
+            break
+    return seqs
+
+
+def test_a_successor_goes_on_in_the_ring_that_is_there(folder: Path) -> None:
+    first = chain(folder)
+    assert first.made is None
+    assert [write(first, seq) for seq in range(5)] == [True] * 4 + [False]
+    second = chain(folder)  # the first has died
+    assert second.made == Position(4, 6, 2)
+    assert second.first == 0
+    assert not second.has_room()
+    assert read_out(second) == [0, 1, 2, 3]
+    assert write(second, 4)
+    assert not second.changed
+    assert len(list(folder.glob("*.ring"))) == 1
+    for one in (first, second):
+        one.close()
+
+
+def test_a_predecessor_may_have_died_between_two_rings(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new one is there, and the old one does not say yet that nothing follows in it."""
+    first = chain(folder)
+    write(first, 0)
+    monkeypatch.setattr(first, "retire", lambda: None)
+    write(first, 1, size=20_000)
+    second = chain(folder)
+    assert second.made == Position(2, 2, 2)
+    assert read_out(second) == [0, 1]
+    assert write(second, 2)
+    assert read_out(second) == [2]
+    for one in (first, second):
+        one.close()
+
+
+def test_other_files_are_left_alone(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in (f"{NAME}.x.ring", f"{NAME}.ring", "DATA1-3.0.ring", f"{NAME}.1.ring.old", f"{NAME}.7.ring"):
+        (folder / name).write_bytes(b"foreign")
+    one = chain(folder)
+    assert one.made is None
+    assert "left alone" in caplog.text
+    assert len(caplog.records) == 1
+    assert write(one, 0)
+    assert one.to_read().path.name == f"{NAME}.8.ring"
+    assert len(list(folder.glob("*.ring*"))) == 6
+    one.close()
+
+
+def test_memory_is_bounded_when_each_sample_is_larger_than_the_one_before(folder: Path) -> None:
+    one = chain(folder)
+    written = [write(one, seq, 1000 * 2**seq) for seq in range(6)]
+    assert written == [True] * _MOST_RINGS + [False] * (6 - _MOST_RINGS)
+    assert read_out(one) == list(range(_MOST_RINGS))
+    assert write(one, _MOST_RINGS, 1000 * 2**_MOST_RINGS)
+    assert len(list(folder.glob("*.ring"))) == 2
+    one.close()
+
+
+def test_a_folder_of_its_own_goes_with_it() -> None:
+    one = chain(None)
+    assert write(one, 0)
+    path = one.to_read().path
+    assert path.parent.parent == SHARED_MEMORY
+    one.close()
+    assert not path.parent.exists()
+
+
+@pytest.mark.parametrize("folder_", [Path("/tmp"), Path("/dev/shmx")])
+def test_elsewhere_there_are_no_rings(folder_: Path) -> None:
+    one = chain(folder_)
+    assert (one.possible, one.host) == (False, "")
+
+
+@pytest.mark.parametrize("batch", [0, 3, 1 << 20])
+def test_slots_are_whole_batches_where_two_fit(folder: Path, batch: int, caplog: pytest.LogCaptureFixture) -> None:
+    one = chain(folder, num_slots=7)
+    one.ask(batch)
+    assert write(one, 0)
+    slots = one.to_read().num_slots
+    assert slots == {0: 7, 3: 9, 1 << 20: 7}[batch]
+    assert ("are copied together" in caplog.text) == (batch > 3)
+    one.close()
