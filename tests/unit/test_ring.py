@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from blendtorch.errors import ProtocolError, SharedMemoryError
+from blendtorch.errors import SharedMemoryError
 from blendtorch.wire.layout import Layout
 from blendtorch.wire.ring import RingReader, RingWriter
 from blendtorch.wire.ring_memory import TAIL_WORD
@@ -349,74 +349,3 @@ def test_there_is_an_end_to_how_many_readers_fit(
     readers.append(RingReader(path, writer.token))
     for reader in readers:
         reader.close()
-
-
-# Foreign files. Each changes a good ring in one way.
-
-
-def word(path: Path, number: int, value: int) -> None:
-    with path.open("r+b") as file:
-        file.seek(8 * number)
-        file.write(value.to_bytes(8, "little"))
-
-
-def grow(path: Path) -> None:
-    os.truncate(path, path.stat().st_size + 4096)
-
-
-def link(path: Path) -> None:
-    path.rename(path.with_suffix(".real"))
-    path.symlink_to(path.with_suffix(".real"))
-
-
-def fifo(path: Path) -> None:
-    path.unlink()
-    os.mkfifo(path, 0o600)
-
-
-FOREIGN = {
-    "magic": (lambda path: word(path, 0, 1), ProtocolError),
-    "token": (lambda path: word(path, 1, 1), ProtocolError),
-    "no slots": (lambda path: word(path, 2, 0), ProtocolError),
-    "more slots": (lambda path: word(path, 2, SLOTS + 600), ProtocolError),
-    "slots beyond 2^63": (lambda path: word(path, 2, 2**64 - 1), ProtocolError),
-    "layout too long": (lambda path: word(path, 3, 2**63), ProtocolError),
-    "layout cut": (lambda path: word(path, 3, 20), ProtocolError),
-    "file too short": (lambda path: os.truncate(path, path.stat().st_size - 4096), ProtocolError),
-    "file empty": (lambda path: os.truncate(path, 0), ProtocolError),
-    "file too long": (grow, ProtocolError),
-    "others may read": (lambda path: path.chmod(0o604), ProtocolError),
-    "group may write": (lambda path: path.chmod(0o620), ProtocolError),
-    "symbolic link": (link, SharedMemoryError),
-    "no file": (lambda path: path.unlink(), SharedMemoryError),
-    "folder": (lambda path: (path.unlink(), path.mkdir()), SharedMemoryError),
-    "pipe": (fifo, ProtocolError),
-}
-
-
-@pytest.mark.parametrize("name", FOREIGN)
-def test_a_foreign_file_is_refused(writer: RingWriter, path: Path, name: str) -> None:
-    change, error = FOREIGN[name]
-    files = len(os.listdir("/proc/self/fd"))
-    token = writer.token
-    change(path)
-    with pytest.raises(error, match=r"x\.ring|layout"):
-        RingReader(path, token)
-    assert len(os.listdir("/proc/self/fd")) == files
-
-
-@pytest.mark.parametrize(("head", "tail"), [(0, 1), (SLOTS + 1, 0), (2**64 - 1, 0)])
-def test_impossible_counts_are_refused(writer: RingWriter, path: Path, head: int, tail: int) -> None:
-    reader = RingReader(path, writer.token)
-    word(path, 4, head)
-    word(path, 5, tail)
-    for access in (lambda: reader.waiting, lambda: reader.claim(1), lambda: RingWriter.adopt(path)):
-        with pytest.raises(ProtocolError, match="claims to hold"):
-            access()
-    reader.close()
-
-
-@pytest.mark.parametrize("path", ["/dev/shm/a\0b", "/dev/shm/\ud800"])
-def test_what_cannot_be_a_path_is_refused(path: str) -> None:
-    with pytest.raises(ProtocolError, match="cannot be the path"):
-        RingReader(Path(path), 0)
