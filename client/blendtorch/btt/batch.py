@@ -14,6 +14,9 @@ from .buffer_pool import BufferPool
 
 Batch = dict[str, Any]
 
+# Samples of more bytes are copied, and their memory given back, one by one.
+_LARGE_BYTES = 100_000
+
 
 @dataclass
 class Delivery:
@@ -47,6 +50,7 @@ class BatchBuilder:
         self._positions: dict[int, tuple[int, int, int]] = {}
         self._words = np.empty((batch_size, len(SLOT_WORDS)), np.int64)
         self._btids = np.empty(batch_size, np.int64)
+        self._is_large = False
         self.count = 0
 
     @property
@@ -65,8 +69,12 @@ class BatchBuilder:
         self._words[start:end] = group.words[first : first + count]
         self._btids[start:end] = group.btid or 0
         if group.kinds is self._kinds and not self._lists and group.rests is None:
-            for name, array in self._arrays.items():  # by far the most frequent case: all is as it was
-                _copy(group.fields[name][first : first + count], array[start:end])
+            # By far the most frequent case: all is as it was. Memory is given back as soon as it can be written to again.
+            step = 1 if self._is_large else count
+            for at in range(0, count, step):
+                for name, array in self._arrays.items():
+                    _copy(group.fields[name][first + at : first + at + step], array[start + at : start + at + step])
+                group.release(step)
         else:
             self._add_unlike(group, first, count)
         self._positions[group.source] = position_after(group, first + count - 1)
@@ -89,6 +97,7 @@ class BatchBuilder:
             for name, value in rest.items():
                 self._list(name)[i] = value
         self._kinds = group.kinds
+        self._is_large = sum(field.nbytes for field in group.kinds.values()) > _LARGE_BYTES
 
     def finish(self) -> Delivery:
         """The batch, of as many samples as were added."""

@@ -24,7 +24,7 @@ class Group:
             shared memory, and are then valid until `release`.
         kinds: For each of `fields` what a single value of it is.
         rests: For each sample its other fields; None when no sample has any.
-        release: Gives the memory back; to be called once.
+        release: Gives the memory of the first `count` samples back that have it yet; without a count that of all.
         in_shared_memory: Whether `fields` lie in shared memory.
     """
 
@@ -34,7 +34,7 @@ class Group:
     fields: Mapping[str, np.ndarray]
     kinds: Mapping[str, Field]
     rests: list[dict[str, Any]] | None
-    release: Callable[[], None]
+    release: Callable[..., None]
     in_shared_memory: bool
 
     def __len__(self) -> int:

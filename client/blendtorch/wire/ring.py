@@ -314,6 +314,23 @@ def _address(array: np.ndarray) -> int:
     return array.__array_interface__["data"][0]
 
 
+class Claim:
+    """Claimed slots, to be given back in order."""
+
+    def __init__(self, ring: RingReader, slot: int, count: int) -> None:
+        self._ring = ring
+        self._slot = slot
+        self._count = count
+
+    def release(self, count: int | None = None) -> None:
+        """Gives back the next `count` slots, or all that are left."""
+        count = self._count if count is None else min(count, self._count)
+        if count:
+            self._ring.release(self._slot, count)
+            self._slot += count
+            self._count -= count
+
+
 @lru_cache(maxsize=256)
 def _by_name(fields: tuple[Field, ...]) -> dict[str, Field]:
     """The fields by name: the same object for the same fields, so that one sees at once that samples are alike."""

@@ -13,7 +13,7 @@ from .source import Source
 
 Order = Literal["arrival", "index"]
 
-_LISTEN_EVERY_S = 1e-3
+_LISTEN_EVERY_S = 10e-3
 _SAY_READY_EVERY_S = 0.5
 
 

@@ -3,8 +3,8 @@
 import errno
 import logging
 import secrets
+import time
 from collections import deque
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,13 @@ from .message import Kind, Message, script_error
 from .receivers import MAX_HAVE, MAX_WINDOW, Ready, host_id, offered_ring
 from .refusals import log_refusal
 from .rest import unpack
-from .ring import RingReader
+from .ring import Claim, RingReader
 from .seq_account import SeqAccount
 from .sockets import MessageSocket
 
 log = logging.getLogger(__name__)
 
+_COMPANY_S = 1e-3  # how long a few samples wait for others
 # Messages that may wait besides samples.
 _ROOM_FOR_OTHERS = 16
 _MOST_AT_ONCE = 1000  # messages that are heard before samples are taken again
@@ -96,6 +97,7 @@ class Source:
         self._ring_end = 0
         self._rings_missing = 0
         self._claimed = 0
+        self._few_since: float | None = None
         self._closed = False
         self._index, self._done = owed[1], owed[2] - 1  # of the sample that was taken last by message
         self._groups: deque[Group] = deque()  # what was claimed and not taken yet
@@ -279,7 +281,7 @@ class Source:
             {name: np.asarray(message.body[name])[None] for name in layout.fields},
             layout.fields,
             [rest] if rest else None,
-            lambda: None,
+            lambda count=None: None,
             False,
         )
 
@@ -322,6 +324,8 @@ class Source:
     def _take_from_ring(self, ring: RingReader, most: int, below: tuple[int, bool] | None) -> None:
         if below is not None:
             most = min(most, ring.run_below(*below))
+        elif self._would_rather_wait(ring, min(most, ring.num_slots // 2)):
+            return
         if self._batch and ring.num_slots % self._batch == 0:
             # Whole batches, each where one lies side by side.
             most = min(most, self._batch - ring.tail % self._batch)
@@ -354,6 +358,21 @@ class Source:
         if not_allowed is not None:
             raise not_allowed
 
+    def _would_rather_wait(self, ring: RingReader, wanted: int) -> bool:
+        """Whether more samples may come right away, to be taken together: after each copy of an image the code that surrounds
+        it is no longer in the processor's cache, and takes as long as the image.
+        """
+        if ring.waiting >= wanted or ring.closed:
+            self._few_since = None
+            return False
+        now = time.monotonic()
+        if self._few_since is None:
+            self._few_since = now
+        if now < self._few_since + _COMPANY_S:
+            return True
+        self._few_since = None
+        return False
+
     def _add_group(self, ring: RingReader, slot: int, words: np.ndarray, rows: list[list[int]]) -> ProtocolError | None:
         """Adds claimed samples to what can be taken; returns what is wrong with them, if they cannot."""
         count = len(rows)
@@ -373,7 +392,7 @@ class Source:
                 {name: ring.fields[name][slot : slot + count] for name in kinds},
                 kinds,
                 rests,
-                partial(ring.release, slot, count),
+                Claim(ring, slot, count).release,
                 True,
             )
         )
