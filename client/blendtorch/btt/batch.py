@@ -68,6 +68,8 @@ class BatchBuilder:
         start, end = self.count, self.count + count
         self._words[start:end] = group.words[first : first + count]
         self._btids[start:end] = group.btid or 0
+        if not self.count and group.rests is None:
+            self._begin(group)
         if group.kinds is self._kinds and not self._lists and group.rests is None:
             # By far the most frequent case: all is as it was. Memory is given back as soon as it can be written to again.
             step = 1 if self._is_large else count
@@ -80,6 +82,13 @@ class BatchBuilder:
         self._positions[group.source] = position_after(group, first + count - 1)
         self.count = end
         return count
+
+    def _begin(self, group: Group) -> None:
+        """Makes room for samples like these."""
+        for name, values in group.fields.items():
+            self._arrays[name] = self._pool.take(name, (self._size, *values.shape[1:]), values.dtype)
+        self._kinds = group.kinds
+        self._is_large = sum(values.nbytes for values in group.fields.values()) > _LARGE_BYTES * len(group)
 
     def _add_unlike(self, group: Group, first: int, count: int) -> None:
         """Copies samples whose fields may differ from those that are there."""
@@ -97,7 +106,6 @@ class BatchBuilder:
             for name, value in rest.items():
                 self._list(name)[i] = value
         self._kinds = group.kinds
-        self._is_large = sum(field.nbytes for field in group.kinds.values()) > _LARGE_BYTES
 
     def finish(self) -> Delivery:
         """The batch, of as many samples as were added."""

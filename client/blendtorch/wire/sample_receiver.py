@@ -7,7 +7,7 @@ from typing import Literal
 from ..errors import PeerTimeout
 from .curve import CurveKeys
 from .group import Group
-from .pause import Pause
+from .pause import Pause, Waiter
 from .sockets import DEFAULT_QUEUE_SIZE, wait_for_any
 from .source import Source
 
@@ -64,6 +64,7 @@ class SampleReceiver:
                     curve=curve,
                 )
             )
+        self._waiter = Waiter()
         self._turn = 0
         self._listen_at = self._say_ready_at = 0.0
 
@@ -95,11 +96,13 @@ class SampleReceiver:
                 self._listen(now)
             group = self._take_in_order(most) if self._by_index else self._take_in_turn(most)
             if group is not None:
+                if pause is not None:
+                    self._waiter.end(pause)
                 return group
             if self.ended:
                 return None
             if pause is None:
-                pause = Pause()
+                pause = self._waiter.begin()
             elif timeout_s is not None and pause.waited_s > timeout_s:
                 raise PeerTimeout(f"no sample came from {', '.join(self._addresses)} for {timeout_s:g} s.")
             self._rest(pause)

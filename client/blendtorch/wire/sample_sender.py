@@ -20,7 +20,7 @@ from .curve import CurveKeys
 from .launch_args import DEFAULT_SHM_BYTES
 from .ledger import Ledger, Position
 from .message import Kind, Message
-from .pause import Pause
+from .pause import Pause, Waiter
 from .receivers import MAX_RECEIVERS, Ready, Receiver
 from .refusals import log_refusal
 from .ring_chain import RingChain
@@ -96,6 +96,7 @@ class SampleSender:
         self._last_by_ring = False
         self._listen_at = self._look_after_at = 0.0
         self._parting: Message | None = None
+        self._waiter = Waiter()
         self.waited_s = 0.0
         self.refused = 0
         made = max(self._ledger.made, self._rings.made or Position())
@@ -235,7 +236,7 @@ class SampleSender:
         self._awaited = 0
 
     def _wait(self, done: Any, timeout_s: float | None) -> None:
-        pause = Pause()
+        pause = self._waiter.begin()
         try:
             while True:
                 if self._wants_ring:
@@ -251,6 +252,7 @@ class SampleSender:
                         "Is the receiver running, connected to this address, and reading?"
                     )
         finally:
+            self._waiter.end(pause)
             self.waited_s += pause.waited_s
             self._rings.note_waited(pause.waited_s)
 
