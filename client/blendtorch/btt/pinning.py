@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 
 class Pinner:
-    """Page-locks the memory that arrays are views of, each once, for as long as it is there. Without CUDA it does nothing."""
+    """Page-locks the memory that arrays are views of, each once, while it is there. Does nothing without CUDA."""
 
     def __init__(self) -> None:
         self._cuda: Any = torch.cuda.cudart() if torch.cuda.is_available() else None

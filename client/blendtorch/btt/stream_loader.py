@@ -53,8 +53,8 @@ class StreamLoader:
         order: "arrival" gives samples as they come, from all instances in turn. "index" gives them by `btindex`: the same
             stream at each run, whatever the number of instances; a slow instance then holds the others.
         copy: False gives batches that lie in shared memory, where Blender has written them: no copy at all. Each has
-            samples of one instance, and is valid until the next one is asked for. Where samples do not come by shared memory or do
-            not stack, batches are copied all the same.
+            samples of one instance, and is valid until the next one is asked for. Where samples do not come by shared
+            memory, or do not stack, batches are copied all the same.
         timeoutms: How many milliseconds to wait for a sample.
         queue_size: How many samples of each instance may wait here that do not come by shared memory.
         allow_pickle: Whether pickled fields are loaded. **A pickle can execute code**: only from Blenders you trust.

@@ -5,8 +5,8 @@ import time
 _SHORTEST_S = 50e-6
 _LONGEST_S = 5e-3
 _SHARE = 8
-# The shortest sleep takes a tenth of a millisecond, in which a large image is copied. Where waits are shorter than this, the
-# next one begins with letting other threads have their turn only.
+# The shortest sleep takes a tenth of a millisecond, in which a large image is copied. Where waits are shorter than this,
+# the next one begins with letting other threads have their turn only.
 _SPIN_S = 200e-6
 
 

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 _MIN_SLOTS = 2
 _MIN_REST_BYTES = 512
 _MOST_RINGS = 3  # at a time: were every sample larger than the one before, each would lie in a ring of its own
-# A ring that stays in the processor's cache is twice as fast as one that does not, and enough for the two ends to take turns.
+# A ring that stays in the processor's cache is much faster than one that does not, and enough for both ends to take turns.
 _CACHED_BYTES = 8 << 20
 _CACHED_SLOTS = 4
 # Batches that lie in shared memory at a time, where receivers take whole ones: one is read, the others are written.

@@ -3,28 +3,24 @@
 import errno
 import logging
 import secrets
-import time
 from collections import deque
 from typing import Any
 
 import numpy as np
 
 from ..errors import PickleNotAllowedError, ProtocolError, ProtocolVersionError, SharedMemoryError
-from .codec import decode
 from .curve import CurveKeys
-from .group import EPOCH, PRESENT, REST_BYTES, SEQ, Group
+from .group import Group
 from .layout import Layout
 from .message import Kind, Message, script_error
 from .receivers import MAX_HAVE, MAX_WINDOW, Ready, host_id, offered_ring
 from .refusals import log_refusal
-from .rest import unpack
-from .ring import Claim, RingReader
+from .ring_stream import RingStream, is_sample
 from .seq_account import SeqAccount
 from .sockets import MessageSocket
 
 log = logging.getLogger(__name__)
 
-_COMPANY_S = 1e-3  # how long a few samples wait for others
 # Messages that may wait besides samples.
 _ROOM_FOR_OTHERS = 16
 _MOST_AT_ONCE = 1000  # messages that are heard before samples are taken again
@@ -86,7 +82,7 @@ class Source:
             curve=curve,
         )
         self._inbox: deque[Message] = deque()
-        self._ring: RingReader | None = None
+        self._ring: RingStream | None = None
         # As much as can be on its way, from a Blender with a longer queue than this one, too.
         self._most_waiting = min(MAX_HAVE, 2 * window + 64)
         self._have: deque[int] = deque(maxlen=self._most_waiting)  # by message, what was taken last
@@ -96,11 +92,8 @@ class Source:
         self._settled = True  # whether the instance has answered the last question for another ring
         self._ring_end = 0
         self._rings_missing = 0
-        self._claimed = 0
-        self._few_since: float | None = None
         self._closed = False
         self._index, self._done = owed[1], owed[2] - 1  # of the sample that was taken last by message
-        self._groups: deque[Group] = deque()  # what was claimed and not taken yet
 
     @property
     def socket(self) -> MessageSocket:
@@ -114,11 +107,9 @@ class Source:
 
     @property
     def queued(self) -> int:
-        """How many samples wait to be taken. Another thread may ask, while this one's changes what it looks at."""
-        ring, groups = self._ring, tuple(self._groups)
-        tail = ring.tail if ring else 0  # before the head, or it might be beyond
-        in_ring = ring.head - tail if ring else 0
-        return in_ring + len(self._inbox) + sum(map(len, groups))
+        """How many samples wait to be taken."""
+        ring = self._ring  # another thread may ask, while this one's lets go of it
+        return len(self._inbox) + (ring.queued if ring else 0)
 
     @property
     def ended(self) -> bool:
@@ -132,7 +123,7 @@ class Source:
 
     def waiting(self) -> bool:
         """Whether a sample can be taken."""
-        return bool(self._inbox or self._groups) or (self._ring is not None and self._ring.head != self._ring.tail)
+        return bool(self._inbox) or (self._ring is not None and not self._ring.read_out)
 
     @property
     def hears(self) -> bool:
@@ -155,7 +146,7 @@ class Source:
         for _ in range(_MOST_AT_ONCE):  # a peer may send without end
             if not self.hears or not self._hear_next():
                 break
-        if self._ring is not None and not self.waiting() and (self._offered or self._ring.closed):
+        if self._ring is not None and not self.waiting() and (self._offered or self._ring.ring.closed):
             self._drop_ring()
             if not self._offered:
                 self._settled = False
@@ -167,12 +158,9 @@ class Source:
 
     def peek(self) -> tuple[int, int] | None:
         """Index and number of the next sample; None when none waits."""
-        if self._groups:
-            return int(self._groups[0].index[0]), int(self._groups[0].seq[0])
         try:
-            if self._ring is not None and self._ring.waiting:
-                slot = self._ring.peek()
-                return int(self._ring.slots["index"][slot]), int(self._ring.slots["seq"][slot])
+            if self._ring is not None and (head := self._ring.peek()) is not None:
+                return head
         except ProtocolError as error:
             self._refuse_ring(error)
         if self._inbox:
@@ -192,13 +180,15 @@ class Source:
         Raises:
             PickleNotAllowedError: A sample holds a pickle that is not allowed. It is gone.
         """
-        if self._groups:
-            return self._groups.popleft()
         try:
-            if self._ring is not None and self._ring.waiting:
-                self._take_from_ring(self._ring, most, below)
-                if self._groups or below is not None:
-                    return self._groups.popleft() if self._groups else None
+            if self._ring is not None:
+                group = self._ring.take(self.btid, most, below)
+                if group is not None:
+                    self.epoch = max(self.epoch, self._ring.epoch)
+                    self.waited_s = max(self.waited_s, self._ring.ring.waited_us / 1e6)
+                    return group
+                if below is not None and not self._ring.read_out:
+                    return None
         except PickleNotAllowedError:
             raise
         except ProtocolError as error:
@@ -217,7 +207,7 @@ class Source:
     # Messages
 
     def _tell(self, window: int, whole: bool) -> None:
-        ring = str(self._ring.path) if self._ring else ""
+        ring = str(self._ring.ring.path) if self._ring else ""
         taken = self._have[-1] if self._have else -1
         have = (*self._have, *(message.seq for message in self._inbox))[-MAX_HAVE:] if whole else ()
         epoch = min(self.epoch, MAX_WINDOW)
@@ -238,7 +228,7 @@ class Source:
         return message is not None
 
     def _hear(self, message: Message) -> None:
-        if message.kind == Kind.SAMPLE and _is_sample(message.body):
+        if message.kind == Kind.SAMPLE and is_sample(message.body):
             self._inbox.append(message)
         elif message.kind == Kind.WELCOME and isinstance(message.body, dict):
             if message.epoch > self.epoch:
@@ -294,8 +284,14 @@ class Source:
     def _read_ring(self, body: dict[str, Any]) -> None:
         self._offered = {}
         try:
-            self._ring = RingReader(*offered_ring(body))
-            self._claimed = self._ring.tail
+            self._ring = RingStream(
+                *offered_ring(body),
+                number=self.number,
+                account=self.account,
+                batch=self._batch,
+                allow_pickle=self._allow_pickle,
+                refuse=self._refuse,
+            )
             self._rings_missing = 0
         except ProtocolError as error:
             self._refuse(error)
@@ -309,8 +305,8 @@ class Source:
 
     def _drop_ring(self) -> None:
         if self._ring is not None:
-            self._ring_end = max(self._ring_end, self._ring.end)
-            self.account.elsewhere += self._ring.tail - self._claimed
+            self._ring_end = max(self._ring_end, self._ring.ring.end)
+            self._ring.note_the_rest()
             self._ring.close()
             self._ring = None
 
@@ -320,90 +316,3 @@ class Source:
         if self._ring is not None:
             self._ring.close()
             self._ring = None
-
-    def _take_from_ring(self, ring: RingReader, most: int, below: tuple[int, bool] | None) -> None:
-        if below is not None:
-            most = min(most, ring.run_below(*below))
-        elif self._would_rather_wait(ring, min(most, ring.num_slots // 2)):
-            return
-        if self._batch and ring.num_slots % self._batch == 0:
-            # Whole batches, each where one lies side by side.
-            most = min(most, self._batch - ring.tail % self._batch)
-            if ring.waiting < most and not ring.closed:
-                return
-        first, slot, count = ring.claim(most)
-        if not count:
-            return
-        self.account.elsewhere += first - self._claimed
-        self._claimed = first + count
-        self.waited_s = max(self.waited_s, ring.waited_us / 1e6)
-        words = ring.words(slot, count)
-        rows = words.tolist()
-        seq = rows[0][SEQ]
-        whole = rows[-1][SEQ] - seq == count - 1 and self.account.take_run(seq, count)
-        if whole and self._add_group(ring, slot, words, rows) is None:
-            return
-        not_allowed: PickleNotAllowedError | None = None
-        for i, row in enumerate(rows):  # what is wrong with one is not the others' fault
-            if not whole and not self.account.take(row[SEQ]):
-                ring.release(slot + i, 1)
-            elif (error := self._add_group(ring, slot + i, words[i : i + 1], [row])) is not None:
-                ring.release(slot + i, 1)
-                self.account.received -= 1
-                self.account.elsewhere += 1
-                if isinstance(error, PickleNotAllowedError):
-                    not_allowed = error
-                else:
-                    self._refuse(error)
-        if not_allowed is not None:
-            raise not_allowed
-
-    def _would_rather_wait(self, ring: RingReader, wanted: int) -> bool:
-        """Whether more samples may come right away, to be taken together: after each copy of an image the code that surrounds
-        it is no longer in the processor's cache, and takes as long as the image.
-        """
-        if ring.waiting >= wanted or ring.closed:
-            self._few_since = None
-            return False
-        now = time.monotonic()
-        if self._few_since is None:
-            self._few_since = now
-        if now < self._few_since + _COMPANY_S:
-            return True
-        self._few_since = None
-        return False
-
-    def _add_group(self, ring: RingReader, slot: int, words: np.ndarray, rows: list[list[int]]) -> ProtocolError | None:
-        """Adds claimed samples to what can be taken; returns what is wrong with them, if they cannot."""
-        count = len(rows)
-        try:
-            rests = None
-            if any(row[REST_BYTES] for row in rows):
-                rests = [self._rest(ring, slot + i) if row[REST_BYTES] else {} for i, row in enumerate(rows)]
-        except ProtocolError as error:
-            return error
-        kinds = ring.kinds(rows[0][PRESENT])
-        self.epoch = max(self.epoch, rows[-1][EPOCH])
-        self._groups.append(
-            Group(
-                self.number,
-                self.btid,
-                words,
-                {name: ring.fields[name][slot : slot + count] for name in kinds},
-                kinds,
-                rests,
-                Claim(ring, slot, count).release,
-                True,
-            )
-        )
-        return None
-
-    def _rest(self, ring: RingReader, slot: int) -> dict[str, Any]:
-        message = decode(unpack(ring.rest_of(slot)), allow_pickle=self._allow_pickle)
-        if not _is_sample(message.body):
-            raise ProtocolError("the rest of a sample is no dict of fields.")
-        return message.body
-
-
-def _is_sample(body: Any) -> bool:
-    return isinstance(body, dict) and all(type(name) is str for name in body)
