@@ -6,24 +6,24 @@
 import contextlib
 import logging
 import time
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import ConfigError, EncodeError, PeerTimeout, ProtocolError
-from .body import MAX_JSON_INT, Buffer
+from .body import MAX_JSON_INT
 from .codec import encode
 from .curve import CurveKeys
 from .launch_args import DEFAULT_SHM_BYTES
 from .ledger import Ledger, Position
 from .message import Kind, Message
 from .pause import Pause, Waiter
-from .receivers import MAX_RECEIVERS, Ready, Receiver
+from .receivers import Ready, Receiver
 from .refusals import log_refusal
 from .ring_chain import RingChain
+from .roster import Roster
 from .sockets import DEFAULT_QUEUE_SIZE, RouterSocket
 
 log = logging.getLogger(__name__)
@@ -89,10 +89,7 @@ class SampleSender:
         self._router = RouterSocket(address, curve)
         self._rings = RingChain(folder, f"{name}-{btid}", shm_bytes, queue_size)
         self._ledger = Ledger(None if folder is None else folder / f"{name}-{btid}.ledger")
-        self._receivers: dict[str, Receiver] = {}
-        self._backlog: deque[tuple[Position, Sequence[Buffer]]] = deque()
-        self._takers: list[str] = []  # who takes messages; the one whose turn it is comes first
-        self._wants_ring = False
+        self._roster = Roster(self._router, queue_size)
         self._last_by_ring = False
         self._listen_at = self._look_after_at = 0.0
         self._parting: Message | None = None
@@ -135,9 +132,9 @@ class SampleSender:
             PeerTimeout: No receiver took it in time.
         """
         self.service()
-        if not self._receivers:
+        if not self._roster.there:
             # Who may want the stream from another place on.
-            self._wait(lambda: bool(self._receivers), timeout_s)
+            self._wait(lambda: bool(self._roster.there), timeout_s)
         if self._awaited:
             self._wait_for_those_of_before()
         position = self._place(index)
@@ -154,7 +151,7 @@ class SampleSender:
     def ready(self) -> bool:
         """Whether `publish` would not wait."""
         self.service(at_once=True)
-        return self._taker() is not None or (self._wants_ring and self._rings.has_room())
+        return self._roster.taker() is not None or (self._roster.wants_ring and self._rings.has_room())
 
     def reserve(self, name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """Memory to make the next sample's field in, which `publish` then need not copy.
@@ -162,7 +159,7 @@ class SampleSender:
         Returns:
             An array with arbitrary content: the field's place in shared memory where there is one free, else any.
         """
-        place = self._rings.place(name) if self._wants_ring else None
+        place = self._rings.place(name) if self._roster.wants_ring else None
         if place is not None and place.shape == tuple(shape) and place.dtype == np.dtype(dtype):
             return place
         return np.empty(shape, dtype)
@@ -206,12 +203,12 @@ class SampleSender:
                 log_refusal(log, self.address, error, self.refused)
             timeout_s = 0
         self._listen_at = now + _LISTEN_EVERY_S
-        self._resend()
+        self._roster.resend()
         if now >= self._look_after_at:
             self._look_after_at = now + _LOOK_AFTER_EVERY_S
             self._rings.tidy()
-            for name in [name for name, receiver in self._receivers.items() if not self._is_there(receiver)]:
-                self._forget(name)
+            for name in [name for name, receiver in self._roster.there.items() if not self._is_there(receiver)]:
+                self._roster.leave(name)
 
     def _place(self, index: int | None) -> Position | None:
         """Where in the stream the sample is that the script has made; None when it was delivered already."""
@@ -229,7 +226,7 @@ class SampleSender:
         """Lets all receivers of a predecessor say what they have, so that no other gets it again."""
         # What they have said before they have heard of this instance may be less than they have by now.
         with contextlib.suppress(PeerTimeout):
-            there = self._receivers.values
+            there = self._roster.there.values
             self._wait(
                 lambda: sum(one.has_got and one.epoch == self._epoch for one in there()) >= self._awaited, _REUNION_S
             )
@@ -239,7 +236,7 @@ class SampleSender:
         pause = self._waiter.begin()
         try:
             while True:
-                if self._wants_ring:
+                if self._roster.wants_ring:
                     pause.sleep()
                     self.service()
                 else:
@@ -260,7 +257,7 @@ class SampleSender:
 
     def _deliver(self, position: Position, fields: Mapping[str, Any]) -> bool:
         """Gives the sample to a receiver, if one has room; by ring and by message in turn, where there are both."""
-        if not self._takers:  # by far the most frequent case: all receivers read the ring
+        if not self._roster.takers:  # by far the most frequent case: all receivers read the ring
             return self._write(position, fields)
         ways = [self._send, self._write] if self._last_by_ring else [self._write, self._send]
         for way in ways:
@@ -269,25 +266,19 @@ class SampleSender:
                 return True
         return False
 
-    def _sort_receivers(self) -> None:
-        """Notes who reads the ring, and who takes messages."""
-        possible = self._rings.possible
-        self._wants_ring = possible and any(receiver.ring for receiver in self._receivers.values())
-        self._takers = [name for name, receiver in self._receivers.items() if not (possible and receiver.ring)]
-
     def _write(self, position: Position, fields: Mapping[str, Any]) -> bool:
-        if not self._wants_ring:
+        if not self._roster.wants_ring:
             return False
         written = self._rings.write(position, fields, self._epoch, self._allow_pickle)
         if self._rings.changed:
-            for receiver in self._receivers.values():
+            for receiver in self._roster.there.values():
                 self._welcome(receiver)
         elif not self._rings.possible:
-            self._sort_receivers()
+            self._roster.sort(False)
         return written
 
     def _send(self, position: Position, fields: Mapping[str, Any]) -> bool:
-        name = self._taker()
+        name = self._roster.taker()
         if name is None:
             return False
         message = Message(
@@ -303,75 +294,40 @@ class SampleSender:
         frames = encode(message, allow_pickle=self._allow_pickle)
         # Kept until they are confirmed: what the script can still write to has to be copied.
         kept = [frame if isinstance(frame, bytes) or frame.readonly else bytes(frame) for frame in frames]
-        self._give(name, position, kept)
+        self._roster.give(name, position, kept)
         self._note(position.after())
         return True
 
-    def _give(self, name: str, position: Position, frames: Sequence[Buffer]) -> None:
-        receiver = self._receivers[name]
-        if name in self._takers:
-            self._takers.remove(name)
-            self._takers.append(name)
-        receiver.unconfirmed.append((position, frames))
-        receiver.has_got = True
-        if not self._router.send(receiver.peer, frames):
-            self._forget(name)
-
-    def _resend(self) -> None:
-        """Gives to others what was on its way to receivers that have left."""
-        while self._backlog:
-            # Evenly: workers of a `DataLoader` that have nothing hold up those that have.
-            name = min(self._receivers, key=lambda name: len(self._receivers[name].unconfirmed), default=None)
-            if (
-                name is None
-                or len(self._receivers[name].unconfirmed) >= self._receivers[name].window + self._queue_size
-            ):
-                return
-            self._give(name, *self._backlog.popleft())
-
-    def _taker(self) -> str | None:
-        """Who takes the next message: in turn, those with room."""
-        for name in self._takers:
-            receiver = self._receivers[name]
-            if len(receiver.unconfirmed) < receiver.window + self._queue_size:
-                return name
-        return None
-
     def _note(self, made: Position | None = None) -> None:
         made = made or self._next
-        unconfirmed = [receiver.unconfirmed[0][0] for receiver in self._receivers.values() if receiver.unconfirmed]
-        owed = min([made, *unconfirmed, *(position for position, _ in self._backlog)])
-        self._ledger.note(made, owed, sum(receiver.has_got for receiver in self._receivers.values()))
+        got = sum(receiver.has_got for receiver in self._roster.there.values())
+        self._ledger.note(made, self._roster.oldest(made), got)
 
     # Receivers
 
     def _hear(self, peer: bytes, ready: Ready) -> None:
-        receiver = self._receivers.get(ready.receiver)
+        receiver = self._roster.there.get(ready.receiver)
         if ready.window == 0:
             if receiver is not None:
                 receiver.confirm(ready.taken)
-                self._forget(ready.receiver)
+                self._roster.leave(ready.receiver)
             return
         if receiver is None:
-            if len(self._receivers) >= MAX_RECEIVERS:
-                raise ProtocolError(f"there are {MAX_RECEIVERS} receivers already.")
-            if not self._receivers and ready.owed > (self.resumed.seq, self.resumed.index, self.resumed.done):
+            if not self._roster.there and ready.owed > (self.resumed.seq, self.resumed.index, self.resumed.done):
                 self.resumed = Position(*ready.owed)
                 self._next = max(self._next, self.resumed)
+            receiver = self._roster.join(ready.receiver, peer, ready.window)
             self._rings.ask(ready.batch)
-            receiver = self._receivers[ready.receiver] = Receiver(peer, ready.window, False)
         if self._epoch > 0:
             self._had.update(seq for seq in ready.have if seq >= self._next.seq)
         receiver.heard_at, receiver.epoch = time.monotonic(), ready.epoch
         receiver.has_got = receiver.has_got or bool(ready.have)
         receiver.confirm(ready.taken)
-        if receiver.peer != peer:  # it has connected again; what was on its way is lost
-            receiver.peer = peer
-            for _, frames in receiver.unconfirmed:
-                self._router.send(peer, frames)
+        if receiver.peer != peer:
+            self._roster.reconnect(receiver, peer)
         receiver.window = ready.window
         receiver.ring = bool(ready.host) and ready.host == self._rings.host
-        self._sort_receivers()
+        self._roster.sort(self._rings.possible)
         self._welcome(receiver, ready.ring)
         if self._parting is not None:
             self._router.send(peer, encode(self._parting))
@@ -391,19 +347,13 @@ class SampleSender:
             return True
         return self._router.send(receiver.peer, encode(Message(Kind.WELCOME, {}, self._btid, self._epoch, self.made)))
 
-    def _forget(self, name: str) -> None:
-        self._backlog.extend(self._receivers.pop(name).unconfirmed)
-        self._sort_receivers()
-
     def _part(self, kind: Kind, body: dict[str, Any], duration_s: float) -> None:
         """Says the last word, and waits until all is fetched, at most `duration_s` seconds."""
         self._parting = Message(kind, body, self._btid, self._epoch, self._next.seq)
         self._rings.retire()
-        for receiver in self._receivers.values():
-            self._router.send(receiver.peer, encode(self._parting))
+        self._roster.tell_all(self._parting)
         pause = Pause()
         while pause.waited_s < duration_s:
             self.service(timeout_s=0.01)
-            waiting = self._backlog or any(receiver.unconfirmed for receiver in self._receivers.values())
-            if kind == Kind.END and not waiting and self._rings.drained:
+            if kind == Kind.END and not self._roster.unconfirmed and self._rings.drained:
                 return
