@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,6 +98,7 @@ def test_a_stranger_hears_and_says_nothing(
     who: str, make_router: Callable, make_socket: MakeSocket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handshake, "_MANY_FAILURES", 3)
+    monkeypatch.setattr(handshake, "_PATIENCE_S", 0.3)
     keys, why = STRANGERS[who]
     router = make_router()
     for _ in range(2):
@@ -121,6 +122,7 @@ def test_a_stranger_hears_and_says_nothing(
 @pytest.mark.parametrize("who", STRANGERS)
 def test_a_stranger_does_not_get_what_a_pair_sends(who: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handshake, "_MANY_FAILURES", 3)
+    monkeypatch.setattr(handshake, "_PATIENCE_S", 0.3)
     keys, why = STRANGERS[who]
     instance = Instance(ANY_PORT, 0, curve=KEYS, timeoutms=500)
     stranger = Client(instance.address, curve=keys, timeoutms=WAIT_S * 1000)
@@ -171,6 +173,56 @@ def test_one_failed_handshake_is_no_refusal(make_socket: MakeSocket) -> None:
     with pytest.raises(PeerTimeout, match=r"for 0\.1 s\.$"):
         client.recv(0.1)
     assert client.refused is None
+
+
+@contextmanager
+def broken_tunnel(port: int) -> Iterator[list[int]]:
+    """Takes connections and closes them, as `ssh -L` does with nobody behind it; counts them."""
+    count = [0]
+    with socket.create_server(("127.0.0.1", port)) as tunnel:
+
+        def refuse() -> None:
+            with suppress(OSError):
+                while True:
+                    tunnel.accept()[0].close()
+                    count[0] += 1
+
+        thread = threading.Thread(target=refuse, daemon=True)
+        thread.start()
+        yield count
+        tunnel.shutdown(socket.SHUT_RDWR)
+        thread.join(WAIT_S)
+
+
+def test_a_tunnel_that_is_broken_for_some_seconds_is_no_refusal(make_socket: MakeSocket) -> None:
+    """However many connections it closes meanwhile."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with broken_tunnel(port) as count:
+        client = make_socket("dealer", f"tcp://127.0.0.1:{port}", bind=False, curve=KEYS)
+        with pytest.raises(PeerTimeout, match="ended in the handshake"):
+            client.recv(5)
+        assert count[0] > handshake._MANY_FAILURES
+
+
+def test_keys_that_were_right_are_not_blamed(make_socket: MakeSocket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their instance is being restarted, behind a tunnel that still takes connections."""
+    monkeypatch.setattr(handshake, "_MANY_FAILURES", 3)
+    monkeypatch.setattr(handshake, "_PATIENCE_S", 0.3)
+    router = RouterSocket(ANY_PORT, KEYS)
+    address = router.address
+    client = make_socket("dealer", address, bind=False, curve=KEYS)
+    client.send(ready(1), WAIT_S)
+    assert router.recv(WAIT_S)[1].seq == 1
+    router.close()
+    with broken_tunnel(int(address.rpartition(":")[2])) as count:
+        with pytest.raises(PeerTimeout):
+            client.recv(2)
+        assert count[0] > 3
+    router = RouterSocket(address, KEYS)
+    client.send(ready(2), WAIT_S)
+    assert router.recv(WAIT_S)[1].seq == 2
+    router.close()
 
 
 def test_a_client_with_keys_does_not_talk_to_who_has_none(make_router: Callable, make_socket: MakeSocket) -> None:

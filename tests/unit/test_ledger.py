@@ -17,7 +17,7 @@ from pathlib import Path
 from blendtorch.wire.ledger import Ledger, Position
 ledger = Ledger(Path(sys.argv[1]))
 for i in itertools.count(1):
-    ledger.note(Position(i, i, i), Position(i, i, i), i)
+    ledger.note(Position(i, i, i), [], i)
     if i == 1000:
         print("running", flush=True)
 """
@@ -27,12 +27,13 @@ def test_what_was_noted_is_there_again(tmp_path: Path) -> None:
     path = tmp_path / "ledger"
     ledger = Ledger(path)
     assert (ledger.made, ledger.owed) == (Position(), Position())
-    ledger.note(Position(7, 2**53, 3), Position(5, 6, 1), 2)
-    ledger.note(Position(8, 2**53, 4), Position(5, 6, 1), 3)
+    ledger.note(Position(7, 2**53, 3), [Position(6, 6, 2), Position(5, 6, 1)], 2)
+    ledger.note(Position(8, 2**53, 4), [Position(5, 6, 1)], 3)
     ledger.close()
     ledger.close()
     again = Ledger(path)
     assert (again.made, again.owed, again.receivers) == (Position(8, 2**53, 4), Position(5, 6, 1), 3)
+    assert again.had == {6, 7}
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     again.close()
 
@@ -64,3 +65,21 @@ def test_another_file_is_refused(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(ProtocolError, match="is no ledger"):
         Ledger(path)
     assert path.read_bytes() == content
+
+
+def test_more_unconfirmed_samples_than_fit_are_all_made_again(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger")
+    ledger.note(Position(2000, 1, 1), [Position(seq, 1, 1) for seq in range(1000, 2000)], 1)
+    ledger.close()
+    again = Ledger(tmp_path / "ledger")
+    assert (again.owed.seq, again.had) == (1000, set())
+    again.close()
+
+
+def test_without_room_there_is_no_record_and_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+    ledger = Ledger(Path("/dev/full"))
+    ledger.note(Position(1, 1, 1), [], 1)
+    ledger.note(Position(2, 1, 1), [], 1)
+    ledger.close()
+    assert len(caplog.records) == 1
+    assert "No space left" in caplog.text

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from blendtorch.wire.owned_folder import make_folder, remove_leftovers
 
 MAKE_AND_WAIT = """
@@ -68,3 +70,14 @@ def test_what_is_not_a_leftover_is_left_alone(tmp_path: Path) -> None:
     (other / "lock").symlink_to(elsewhere / "lock")
     assert remove_leftovers(tmp_path) == []
     assert (elsewhere / "lock").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"pid 7", b"BTLOCK1 another-boot\n", b"BTLOCK1 \n"])
+def test_locks_of_others_are_left_alone(tmp_path: Path, content: bytes) -> None:
+    """Of other programs, and of other machines that share the folder, whose locks may not be seen here."""
+    other = tmp_path / "blendtorch-training-run"
+    other.mkdir()
+    (other / "lock").write_bytes(content)
+    (other / "results").touch()
+    assert remove_leftovers(tmp_path) == []
+    assert (other / "results").exists()

@@ -11,7 +11,7 @@ from blendtorch.wire.ledger import Position
 from blendtorch.wire.owned_folder import make_folder
 from blendtorch.wire.receivers import SHARED_MEMORY
 from blendtorch.wire.ring import RingReader
-from blendtorch.wire.ring_chain import _MOST_RINGS, RingChain
+from blendtorch.wire.ring_chain import RingChain
 
 NAME = "DATA[1]-3"
 
@@ -90,13 +90,17 @@ def test_other_files_are_left_alone(folder: Path, caplog: pytest.LogCaptureFixtu
     one.close()
 
 
-def test_memory_is_bounded_when_each_sample_is_larger_than_the_one_before(folder: Path) -> None:
+def test_rings_that_are_not_read_out_share_the_budget(folder: Path) -> None:
     one = chain(folder)
-    written = [write(one, seq, 1000 * 2**seq) for seq in range(6)]
-    assert written == [True] * _MOST_RINGS + [False] * (6 - _MOST_RINGS)
-    assert read_out(one) == list(range(_MOST_RINGS))
-    assert write(one, _MOST_RINGS, 1000 * 2**_MOST_RINGS)
-    assert len(list(folder.glob("*.ring"))) == 2
+    written = [write(one, seq, 1000 * 2**seq) for seq in range(9)]
+    made = written.count(True)
+    assert 2 <= made < 9
+    assert written == [True] * made + [False] * (9 - made)  # held, and not sent by message
+    assert one.possible
+    assert sum(file.stat().st_size for file in folder.glob("*.ring")) < 1.1 * 10**6
+    assert read_out(one) == list(range(made))
+    assert write(one, made, 1000 * 2**made)
+    assert len(list(folder.glob("*.ring"))) == 1
     one.close()
 
 

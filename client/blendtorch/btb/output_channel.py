@@ -1,5 +1,6 @@
 """The channel on which an instance publishes its samples."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from .session import open_session
 
 # Receivers get these with every sample.
 RESERVED_FIELDS = ("btid", "btepoch", "btseq", "btindex")
+
+log = logging.getLogger(__name__)
 
 
 class BlenderOutputChannel:
@@ -61,7 +64,9 @@ class BlenderOutputChannel:
             allow_pickle=allow_pickle,
             curve=self._session.curve,
         )
-        self._session.position.owed_index = self._sender.resumed.index
+        self._has_folder = bool(names)
+        self._has_warned = False
+        self._note_owed()
         self._session.add_channel(self)
 
     @property
@@ -72,8 +77,11 @@ class BlenderOutputChannel:
     def publish(self, **fields: Any) -> None:
         """Sends one sample. Blocks while the clients' queues are full, or no client is connected.
 
-        Arrays are copied before this returns, so they may be drawn into again. A sample that was delivered before this
-        instance was restarted is passed over.
+        Arrays are copied before this returns, so they may be drawn into again.
+
+        After a restart a sample that was delivered before is passed over, where the script numbers its samples by
+        `btb.sample_indices` or the episodes of an `AnimationController`. Any other script begins anew: what it publishes is
+        numbered on (`btseq`, `btindex`), so nothing is passed over, and what it makes the same again comes again.
 
         Args:
             **fields: The sample: numpy arrays, numbers, strings, lists, dicts, ...; see docs/protocol.md. The receiver
@@ -88,7 +96,7 @@ class BlenderOutputChannel:
             raise ConfigError(f"the field name {taken[0]!r} is taken: every sample carries it already. Choose another.")
         position = self._session.position
         self._session.published += self._sender.publish(fields, position.index)
-        position.owed_index = self._sender.resumed.index
+        self._note_owed()  # the first receiver may have said where it wants to go on from
 
     def reserve(self, name: str, shape: tuple[int, ...], dtype: Any = np.uint8) -> np.ndarray:
         """Memory to draw the next sample's field into, which `publish` then need not copy.
@@ -101,9 +109,14 @@ class BlenderOutputChannel:
             dtype: Its dtype.
 
         Returns:
-            An array with arbitrary content, to be used until the next `publish`.
+            An array with arbitrary content, to be used until the next `publish`. It is not in shared memory, and will be
+            copied, when there is none, or no room in it, or the first sample's field had another shape or dtype; of the
+            latter a warning tells.
         """
-        return self._sender.reserve(name, shape, dtype)
+        array = self._sender.reserve(name, shape, dtype)
+        if not self._has_warned and array.base is None:
+            self._warn_of_other_layout(name, array)
+        return array
 
     def publish_error(self, body: dict[str, str], duration_s: float) -> None:
         """Tells all clients that are connected, or connect within `duration_s` seconds, that this instance has failed."""
@@ -116,6 +129,28 @@ class BlenderOutputChannel:
     def close(self) -> None:
         """Closes the channel: clients are told that the stream has ended, and get what is queued within `linger_ms`."""
         self._session.remove_channel(self)
+        self._session.position.owed.pop(self.address, None)
         # A launched instance that is told to end may be started again, to go on with the stream.
         interrupted = self._session.interrupted and self._session.args.control is not None
         self._sender.close(0 if self._session.interrupted else self._linger_s, ended=not interrupted)
+
+    def _note_owed(self) -> None:
+        resumed = self._sender.resumed
+        if self._has_folder or resumed.seq > 0:
+            self._session.position.owed[self.address] = resumed.index
+
+    def _warn_of_other_layout(self, name: str, array: np.ndarray) -> None:
+        place = self._sender._rings.place(name)
+        if place is None or (place.shape, place.dtype) == (array.shape, array.dtype):
+            return  # no ring, no room, or nobody who reads it
+        self._has_warned = True
+        log.warning(
+            "reserve(%r) asks for %s %s, but the field's place in shared memory is %s %s, as first published: what is drawn "
+            "will be copied. Said once for %s.",
+            name,
+            array.dtype,
+            array.shape,
+            place.dtype,
+            place.shape,
+            self.address,
+        )

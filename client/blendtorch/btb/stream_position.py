@@ -1,6 +1,6 @@
 """Where in the stream this instance is: what the samples it publishes are numbered by."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass
@@ -10,9 +10,15 @@ class StreamPosition:
     Attributes:
         index: The index that samples published now belong to; None when nobody has said.
         chosen_by_script: Whether the script asks for its indices itself, by `btb.sample_indices`.
-        owed_index: The first index that was not delivered in full, before this instance was restarted.
+        owed: For the address of each channel the first index that was not delivered in full before this instance was
+            restarted, or that its receiver wants to go on from. Channels without anybody before them are not among them.
     """
 
     index: int | None = None
     chosen_by_script: bool = False
-    owed_index: int = 0
+    owed: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def owed_index(self) -> int:
+        """The first index that any channel owes; the others pass over what they have delivered of it."""
+        return min(self.owed.values(), default=0)

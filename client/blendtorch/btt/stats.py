@@ -35,7 +35,7 @@ class InstanceStats:
         account = source.account
         return cls(
             account.received,
-            account.lost,
+            source.lost,
             account.duplicated,
             source.refused,
             source.queued,

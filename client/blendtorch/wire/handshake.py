@@ -10,6 +10,7 @@ import itertools
 import logging
 import struct
 import threading
+import time
 from collections import Counter, deque
 from contextlib import suppress
 
@@ -23,8 +24,9 @@ log = logging.getLogger(__name__)
 
 _ZAP = "inproc://zeromq.zap.01"
 _MOST_ADDRESSES = 1000  # as many are told apart in the log, so that strangers cannot fill the memory
-# From which number of connections on that ended in their handshakes, a tenth of a second apart, the keys are to blame,
-# not a peer that has just died, or a tunnel whose other end has yet to start.
+# For how long connections may end in their handshakes, none ever having succeeded, before the keys are to blame, and not
+# a peer that has just died, or a tunnel whose other end has yet to start; and how many of them there must be.
+_PATIENCE_S = 10.0
 _MANY_FAILURES = 20
 _NO_KEYS = 0x11000002  # ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
 _OTHER_KEY = 0x11000001  # ZMQ_PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC
@@ -143,6 +145,8 @@ class HandshakeWatch:
         self._socket = socket
         self._has_keys = has_keys
         self._failures: Counter[str] = Counter()  # since the last success, by address
+        self._failing_since: dict[str, float] = {}
+        self._succeeded: set[str] = set()  # addresses where the keys have proved right
         self._refused: str | None = None
         wanted = (
             zmq.EVENT_HANDSHAKE_SUCCEEDED
@@ -180,19 +184,24 @@ class HandshakeWatch:
     def _judge(self, event: int, value: int, address: str) -> str | None:
         if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             self._failures.pop(address, None)
+            self._succeeded.add(address)
             return None
         self._failures[address] += 1
+        since = self._failing_since.setdefault(address, time.monotonic())
         if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
             return "it does not know the client key of curve=. Expected the launch info of this very launch."
         if value == _NO_KEYS and event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
             if self._has_keys:
                 return "curve= was given, but it has no keys. Leave curve= out, or give the instance keys."
             return "it wants keys. Pass curve=launch_info.curve of its launch."
-        # A server that cannot read what a client says closes the connection without a word.
-        if self._has_keys and self._failures[address] >= _MANY_FAILURES:
+        # A server that cannot read what a client says closes the connection without a word. So does a tunnel (`ssh -L`,
+        # docker's proxy) while the instance behind it is restarted.
+        if not self._has_keys or address in self._succeeded or self._failures[address] < _MANY_FAILURES:
+            return None
+        if (failing_s := time.monotonic() - since) >= _PATIENCE_S:
             return (
-                f"it has closed {self._failures[address]} connections. Its key is not the server key of curve= (is that "
-                "one of an earlier launch?), or nobody listens behind a tunnel there."
+                f"it has closed {self._failures[address]} connections in {failing_s:.0f} s. Its key is not the server key of "
+                "curve= (is that one of an earlier launch?), or nobody listens behind a tunnel there."
             )
         return None
 

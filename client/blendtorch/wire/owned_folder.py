@@ -1,11 +1,14 @@
 """Folders for sockets and shared memory that go with the process that made them, however it ends.
 
 A folder belongs to whoever holds the lock of the file `lock` in it. The system takes the lock from a process that dies,
-so folders whose lock nobody holds are leftovers; `make_folder` removes them.
+so folders whose lock nobody holds are leftovers; `make_folder` removes them. The file says that it is BlendTorch's, and
+which boot of which machine made it: locks of other machines, where they share the folder, may not be seen here, and what
+was there before this boot cannot be told from those. Both are left alone.
 """
 
 import os
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 
@@ -16,6 +19,7 @@ except ImportError:  # Windows
 
 _PREFIX = "blendtorch-"
 _LOCK = "lock"
+_MAGIC = b"BTLOCK1 "
 
 
 class OwnedFolder:
@@ -50,6 +54,7 @@ def make_folder(parent: str | os.PathLike | None = None) -> OwnedFolder:
         return OwnedFolder(path, None)
     lock = os.open(path / f"{_LOCK}.new", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.write(lock, _content())
     (path / f"{_LOCK}.new").rename(path / _LOCK)  # nobody sees it unlocked
     return OwnedFolder(path, lock)
 
@@ -77,8 +82,18 @@ def _is_left(folder: Path) -> bool:
         return False  # no folder of ours, or one that is being made
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        expected = _content()
+        return stat.S_ISREG(os.fstat(lock).st_mode) and os.pread(lock, len(expected) + 1, 0) == expected
     except OSError:
         return False  # its owner lives
     finally:
         os.close(lock)
-    return True
+
+
+def _content() -> bytes:
+    """What is in a lock made by this boot of this machine."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
+    except OSError:
+        boot = b""
+    return _MAGIC + boot + b"\n"

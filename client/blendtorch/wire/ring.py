@@ -157,8 +157,8 @@ class RingWriter(Ring):
         return {name: int(array[slot]) for name, array in self.slots.items()}
 
     def note_waited(self, seconds: float) -> None:
-        """Adds to the time that the writer has waited for room."""
-        self._words[WAITED_US_WORD] += round(seconds * 1e6)
+        """Says how long the writer has waited for room so far."""
+        self._words[WAITED_US_WORD] = round(seconds * 1e6)
 
     def reclaim(self) -> int:
         """Frees slots that receivers had claimed who have died; returns how many. Their samples are gone."""
@@ -209,10 +209,17 @@ class RingReader(Ring):
         busy = set(self._busy.tolist())
         for receiver in range(1, _MAX_RECEIVERS):
             if receiver not in busy and file_lock.try_lock(self._descriptor, _RECEIVER_BYTE + receiver):
-                self._id = receiver
-                return
+                if receiver not in self._busy:  # one that has died just now may have had it
+                    self._id = receiver
+                    return
+                file_lock.unlock(self._descriptor, _RECEIVER_BYTE + receiver)
         self.close()
         raise SharedMemoryError(f"{path} has {_MAX_RECEIVERS - 1} receivers already, no more fit.")
+
+    @property
+    def reclaimed(self) -> int:
+        """How many samples were lost with receivers that have died."""
+        return self._words[RECLAIMED_WORD]
 
     @property
     def end(self) -> int:

@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 
 _MIN_SLOTS = 2
 _MIN_REST_BYTES = 512
-_MOST_RINGS = 3  # at a time: were every sample larger than the one before, each would lie in a ring of its own
 # A ring that stays in the processor's cache is much faster than one that does not, and enough for both ends to take turns.
 _CACHED_BYTES = 8 << 20
 _CACHED_SLOTS = 4
@@ -59,6 +58,7 @@ class RingChain:
         self._rings: list[RingWriter] = []
         self._generation = 0
         self._open_ring: RingWriter | None = None  # the last one, when it can be written to
+        self._last_layout: Layout | None = None
         self.changed = False
         self.host = host_id() if budget_bytes > 0 and file_lock.AVAILABLE else ""
         if folder is not None and SHARED_MEMORY not in folder.parents:
@@ -101,7 +101,7 @@ class RingChain:
         return any(str(ring.path) == path for ring in self._rings)
 
     def note_waited(self, seconds: float) -> None:
-        """Adds to the time that the instance has waited."""
+        """Says how long the instance has waited so far."""
         if self._rings:
             self._rings[-1].note_waited(seconds)
 
@@ -119,10 +119,8 @@ class RingChain:
             present, left = ring.write(fields)
             rest = _pack(left, allow_pickle) if left else b""
         if ring is None or len(rest) > ring.layout.rest_bytes:
-            if len(self._rings) >= _MOST_RINGS:
-                self._remove_drained()
-                if len(self._rings) >= _MOST_RINGS:
-                    return False
+            self.retire()
+            self._remove_drained()
             ring = self._extend(fields, allow_pickle)
             if ring is None:
                 return False
@@ -145,8 +143,8 @@ class RingChain:
         self._remove_drained()
 
     def _remove_drained(self) -> None:
-        for ring in list(self._rings[:-1]):
-            if ring.head == ring.tail and not ring.slots["busy"].any():
+        for ring in list(self._rings):
+            if ring.closed and ring.head == ring.tail and not ring.slots["busy"].any():
                 self._rings.remove(ring)
                 self._remove(ring)
 
@@ -182,13 +180,14 @@ class RingChain:
         try:
             ring = self._create(fields, allow_pickle)
         except SharedMemoryError as error:
+            if self._rings:
+                return None  # there may be room once those before are read out
             self.possible = False
-            self.retire()
             log.warning("samples go by message, which is slower: %s", error)
             return None
-        self.retire()
         self._rings.append(ring)
         self._open_ring = ring
+        self._last_layout = ring.layout
         self.changed = True
         return ring
 
@@ -196,13 +195,14 @@ class RingChain:
         layout = Layout.of(fields, 0)
         left = {name: value for name, value in fields.items() if name not in layout.fields}
         rest_bytes = max(2 * len(_pack(left, allow_pickle)), _MIN_REST_BYTES)
-        if self._rings:
+        if self._last_layout is not None:
             # Room for what has just not fitted, too: samples may change between two sizes.
-            old = self._rings[-1].layout
+            old = self._last_layout
             changed = [field.nbytes for name, field in old.fields.items() if layout.fields.get(name) != field]
             rest_bytes = max(rest_bytes, old.rest_bytes, sum(changed) + _MIN_REST_BYTES * (len(changed) + 1))
         layout = Layout(layout.fields, -(-rest_bytes // 8) * 8)
-        fits = min(self._budget_bytes // layout.sample_bytes, MAX_SLOTS)
+        taken = sum(ring.nbytes for ring in self._rings)
+        fits = min(max(0, self._budget_bytes - taken) // layout.sample_bytes, MAX_SLOTS)
         if fits < _MIN_SLOTS:
             raise SharedMemoryError(
                 f"a sample has {layout.sample_bytes / 1e6:.1f} MB, and {_MIN_SLOTS} do not fit into the "

@@ -81,6 +81,11 @@ class Ring:
         return self._words[TOKEN_WORD]
 
     @property
+    def nbytes(self) -> int:
+        """Size of its file."""
+        return len(self._memory)
+
+    @property
     def head(self) -> int:
         """How many samples were ever committed."""
         return self._words[HEAD_WORD]

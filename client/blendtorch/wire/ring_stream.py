@@ -58,6 +58,7 @@ class RingStream:
         self._allow_pickle = allow_pickle
         self._refuse = refuse
         self._claimed = self.ring.tail
+        self._reclaimed = self.ring.reclaimed
         self._few_since: float | None = None
         self._groups: deque[Group] = deque()  # what was claimed and not taken yet
 
@@ -101,10 +102,11 @@ class RingStream:
         """Lets go of the ring; what was taken of it stays until it is released."""
         self.ring.close()
 
-    def note_the_rest(self) -> None:
-        """Notes what others have taken since: to be called when the ring is read out, and can be trusted."""
-        self._account.elsewhere += self.ring.tail - self._claimed
-        self._claimed = self.ring.tail
+    def note_others(self, tail: int) -> None:
+        """Notes what others have taken up to the sample with this number in the ring, and what was lost with them."""
+        reclaimed = self.ring.reclaimed
+        self._account.elsewhere += tail - self._claimed - (reclaimed - self._reclaimed)
+        self._claimed, self._reclaimed = tail, reclaimed
 
     def _claim(self, btid: int | None, most: int, below: tuple[int, bool] | None) -> None:
         ring = self.ring
@@ -120,8 +122,8 @@ class RingStream:
         first, slot, count = ring.claim(most)
         if not count:
             return
-        self._account.elsewhere += first - self._claimed
-        self._claimed = first + count
+        self.note_others(first)
+        self._claimed += count
         words = ring.words(slot, count)
         rows = words.tolist()
         seq = rows[0][SEQ]

@@ -1,5 +1,7 @@
 """The receivers of an instance, and what is on its way to them by message."""
 
+import math
+import time
 from collections import deque
 from collections.abc import Sequence
 
@@ -10,6 +12,8 @@ from .ledger import Position
 from .message import Message
 from .receivers import MAX_RECEIVERS, Receiver
 from .sockets import RouterSocket
+
+_ABSENCE_S = 3.0  # how long what is on its way to a receiver that is suddenly gone waits for it
 
 
 class Roster:
@@ -23,16 +27,19 @@ class Roster:
         there: The receivers, by their ids.
         takers: Ids of those that take messages; the one whose turn it is comes first.
         wants_ring: Whether any reads the ring.
+        parting: Whether the stream ends: then nobody is waited for.
     """
 
     def __init__(self, router: RouterSocket, queue_size: int) -> None:
         self._router = router
         self._queue_size = queue_size
         self._ring_possible = True
-        self._backlog: deque[tuple[Position, Sequence[Buffer]]] = deque()  # of receivers that have left
+        # Of receivers that have left: when it goes to others, and what.
+        self._backlog: deque[tuple[float, Position, Sequence[Buffer]]] = deque()
         self.there: dict[str, Receiver] = {}
         self.takers: list[str] = []
         self.wants_ring = False
+        self.parting = False
 
     def join(self, name: str, peer: bytes, window: int) -> Receiver:
         """A new receiver.
@@ -45,10 +52,20 @@ class Roster:
         self.there[name] = Receiver(peer, window, False)
         return self.there[name]
 
-    def leave(self, name: str) -> None:
-        """A receiver has left; others get what was on its way to it."""
-        self._backlog.extend(self.there.pop(name).unconfirmed)
+    def leave(self, name: str, for_good: bool = False) -> None:
+        """A receiver has left; others get what was on its way to it, at once if it has said farewell.
+
+        Otherwise it may only have lost its connection, and come again soon to say what it has.
+        """
+        due = time.monotonic() + (0 if for_good else _ABSENCE_S)
+        self._backlog.extend((due, position, frames) for position, frames in self.there.pop(name).unconfirmed)
         self.sort(self._ring_possible)
+
+    def has(self, seqs: Sequence[int]) -> None:
+        """A receiver says that it has these samples."""
+        if self._backlog and seqs:
+            had = set(seqs)
+            self._backlog = deque(waiting for waiting in self._backlog if waiting[1].seq not in had)
 
     def sort(self, ring_possible: bool) -> None:
         """Notes who reads the ring, and who takes messages; after any change of the receivers."""
@@ -73,12 +90,14 @@ class Roster:
 
     def resend(self) -> None:
         """Gives to others what was on its way to receivers that have left."""
-        while self._backlog and self.there:
+        now = math.inf if self.parting else time.monotonic()
+        while self._backlog and self.there and self._backlog[0][0] <= now:
             # Evenly: workers of a `DataLoader` that have nothing hold up those that have.
             name = min(self.there, key=lambda name: len(self.there[name].unconfirmed))
             if not self._has_room(self.there[name]):
                 return
-            self.give(name, *self._backlog.popleft())
+            _, position, frames = self._backlog.popleft()
+            self.give(name, position, frames)
 
     def reconnect(self, receiver: Receiver, peer: bytes) -> None:
         """A receiver has connected again: what was on its way is lost, and is sent again."""
@@ -97,10 +116,10 @@ class Roster:
         """Whether anything is on its way."""
         return bool(self._backlog) or any(receiver.unconfirmed for receiver in self.there.values())
 
-    def oldest(self, made: Position) -> Position:
-        """The oldest sample that no receiver has for certain; `made`, what is made next, when they have all."""
-        on_their_way = [receiver.unconfirmed[0][0] for receiver in self.there.values() if receiver.unconfirmed]
-        return min([made, *on_their_way, *(position for position, _ in self._backlog)])
+    def on_their_way(self) -> list[Position]:
+        """The samples that no receiver has for certain."""
+        unconfirmed = [position for receiver in self.there.values() for position, _ in receiver.unconfirmed]
+        return unconfirmed + [position for _, position, _ in self._backlog]
 
     def _has_room(self, receiver: Receiver) -> bool:
         return len(receiver.unconfirmed) < receiver.window + self._queue_size

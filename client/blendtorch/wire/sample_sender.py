@@ -1,6 +1,6 @@
 """The instance's end of a sample channel: each sample goes to exactly one receiver, by shared memory or by message.
 
-`docs/protocol.md`, section 7, tells the conversation with the receivers.
+`docs/protocol.md`, section 6, tells the conversation with the receivers.
 """
 
 import contextlib
@@ -36,6 +36,7 @@ _STAY_S = 1.0  # how long receivers wait at the end for what others do not take
 _SILENCE_S = 5.0  # after which a receiver that has nothing to confirm is looked after, too
 _MOST_AT_ONCE = 1000  # messages that are heard before samples are sent again
 _REUNION_S = 3.0
+_MOST_HAD = 100_000
 
 
 class SampleSender:
@@ -100,7 +101,10 @@ class SampleSender:
         self.resumed = min(made, self._ledger.owed) if self._ledger.owed.seq < self._ledger.made.seq else made
         self._next = self.resumed
         self._awaited = self._ledger.receivers if self.resumed < made else 0
-        self._had: set[int] = set()  # what receivers have had of a predecessor, and it has not heard of
+        # What receivers have, from `resumed` on.
+        self._had = {seq for seq in self._ledger.had if self.resumed.seq <= seq < made.seq}
+        if self._rings.made and self.resumed < made:  # and what is in the rings
+            self._had.update(seq for seq in range(self._ledger.made.seq, made.seq))
         self._script_index, self._script_done = -1, 0
 
     @property
@@ -141,6 +145,7 @@ class SampleSender:
         if position is None:
             return False
         if position.seq in self._had:
+            self._had.discard(position.seq)
             self._next = position.after()
             return False
         if not self._deliver(position, fields):
@@ -251,7 +256,7 @@ class SampleSender:
         finally:
             self._waiter.end(pause)
             self.waited_s += pause.waited_s
-            self._rings.note_waited(pause.waited_s)
+            self._rings.note_waited(self.waited_s)
 
     # Delivery
 
@@ -301,7 +306,7 @@ class SampleSender:
     def _note(self, made: Position | None = None) -> None:
         made = made or self._next
         got = sum(receiver.has_got for receiver in self._roster.there.values())
-        self._ledger.note(made, self._roster.oldest(made), got)
+        self._ledger.note(made, self._roster.on_their_way(), got)
 
     # Receivers
 
@@ -310,7 +315,7 @@ class SampleSender:
         if ready.window == 0:
             if receiver is not None:
                 receiver.confirm(ready.taken)
-                self._roster.leave(ready.receiver)
+                self._roster.leave(ready.receiver, for_good=True)
             return
         if receiver is None:
             if not self._roster.there and ready.owed > (self.resumed.seq, self.resumed.index, self.resumed.done):
@@ -318,7 +323,8 @@ class SampleSender:
                 self._next = max(self._next, self.resumed)
             receiver = self._roster.join(ready.receiver, peer, ready.window)
             self._rings.ask(ready.batch)
-        if self._epoch > 0:
+        self._roster.has(ready.have)
+        if self._epoch > 0 and len(self._had) < _MOST_HAD:
             self._had.update(seq for seq in ready.have if seq >= self._next.seq)
         receiver.heard_at, receiver.epoch = time.monotonic(), ready.epoch
         receiver.has_got = receiver.has_got or bool(ready.have)
@@ -351,6 +357,7 @@ class SampleSender:
         """Says the last word, and waits until all is fetched, at most `duration_s` seconds."""
         self._parting = Message(kind, body, self._btid, self._epoch, self._next.seq)
         self._rings.retire()
+        self._roster.parting = True
         self._roster.tell_all(self._parting)
         pause = Pause()
         while pause.waited_s < duration_s:

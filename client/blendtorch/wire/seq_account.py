@@ -32,9 +32,13 @@ class SeqAccount:
     @property
     def lost(self) -> int:
         """How many samples are missing between the first and the last that came."""
+        return self.lost_before(0)
+
+    def lost_before(self, end: int) -> int:
+        """How many samples are missing between the first and the last that came, or the one before this number."""
         if self._first is None:
             return 0
-        return max(0, self.end - self._first + self._early - self.received - self.elsewhere)
+        return max(0, max(self.end, end) - self._first + self._early - self.received - self.elsewhere)
 
     def begin(self, seq: int) -> None:
         """Says that the first sample to come is this one; otherwise it is the first one that comes."""

@@ -89,6 +89,7 @@ class Source:
         self._unconfirmed = 0
         self._parting: Message | None = None
         self._offered: dict[str, Any] = {}  # the ring to read after this one
+        self._next_seq = 0  # the oldest sample that waited when it was offered
         self._settled = True  # whether the instance has answered the last question for another ring
         self._ring_end = 0
         self._rings_missing = 0
@@ -116,10 +117,20 @@ class Source:
         """Whether the script has ended, and nothing of it can be taken any more."""
         if self._parting is None or self._parting.kind != Kind.END or self.waiting():
             return False
-        body = self._parting.body if isinstance(self._parting.body, dict) else {}
-        made, final = body.get("made"), body.get("final") is not False
+        final = not isinstance(self._parting.body, dict) or self._parting.body.get("final") is not False
+        made = self._made()
         end = max(self.account.end if final else 0, self._ring_end)
-        return (final and self._settled) or (type(made) is int and end >= made)
+        return (final and self._settled) or (made is not None and end >= made)
+
+    def _made(self) -> int | None:
+        """How many samples there are in all, when the instance has said so."""
+        made = self._parting.body.get("made") if self._parting and isinstance(self._parting.body, dict) else None
+        return made if type(made) is int else None
+
+    @property
+    def lost(self) -> int:
+        """How many samples did not come: of those before the last that came, or at the end of the stream of all."""
+        return self.account.lost_before(self._made() or 0) if self.ended else self.account.lost_before(0)
 
     def waiting(self) -> bool:
         """Whether a sample can be taken."""
@@ -153,13 +164,15 @@ class Source:
                 self.say_ready()  # there may be another one
         if self._ring is None and self._offered:
             self._read_ring(self._offered)
-        if self._parting is not None and self._parting.kind == Kind.ERROR and not self.waiting():
+        if self._parting is None or self._parting.kind != Kind.ERROR or self.waiting():
+            return
+        if self._settled or max(self.account.end, self._ring_end) >= self._parting.seq:
             raise script_error(self._parting)
 
     def peek(self) -> tuple[int, int] | None:
         """Index and number of the next sample; None when none waits."""
         try:
-            if self._ring is not None and (head := self._ring.peek()) is not None:
+            if self._ring is not None and not self._message_is_next() and (head := self._ring.peek()) is not None:
                 return head
         except ProtocolError as error:
             self._refuse_ring(error)
@@ -181,13 +194,13 @@ class Source:
             PickleNotAllowedError: A sample holds a pickle that is not allowed. It is gone.
         """
         try:
-            if self._ring is not None:
+            if self._ring is not None and not self._message_is_next():
                 group = self._ring.take(self.btid, most, below)
                 if group is not None:
                     self.epoch = max(self.epoch, self._ring.epoch)
                     self.waited_s = max(self.waited_s, self._ring.ring.waited_us / 1e6)
                     return group
-                if below is not None and not self._ring.read_out:
+                if not self._ring.read_out:
                     return None
         except PickleNotAllowedError:
             raise
@@ -195,6 +208,13 @@ class Source:
             self._refuse_ring(error)
             return None
         return self._take_message() if self._inbox else None
+
+    def _message_is_next(self) -> bool:
+        """Whether a message has come that was made before what waits in the ring: for another receiver, which has left."""
+        if not self._inbox or self._ring is None:
+            return False
+        head = self._ring.peek()
+        return head is None or self._inbox[0].seq < head[1]
 
     def close(self) -> None:
         """Says farewell; what was not taken goes to others."""
@@ -235,11 +255,11 @@ class Source:
                 self.epoch = message.epoch
                 self.say_ready()
             self.btid = message.btid
-            self.account.begin(message.seq)
             if message.body:
-                self._offered = message.body
+                self._offered, self._next_seq = message.body, message.seq
             else:
                 self._settled = True
+                self.account.begin(message.seq)
         elif message.kind in (Kind.END, Kind.ERROR):
             self._settled = self._settled or self._parting is not None  # said again, for it was asked again
             self.btid = message.btid
@@ -292,6 +312,8 @@ class Source:
                 allow_pickle=self._allow_pickle,
                 refuse=self._refuse,
             )
+            head = self._ring.peek()
+            self.account.begin(self._next_seq if head is None else head[1])
             self._rings_missing = 0
         except ProtocolError as error:
             self._refuse(error)
@@ -306,7 +328,7 @@ class Source:
     def _drop_ring(self) -> None:
         if self._ring is not None:
             self._ring_end = max(self._ring_end, self._ring.ring.end)
-            self._ring.note_the_rest()
+            self._ring.note_others(self._ring.ring.tail)
             self._ring.close()
             self._ring = None
 

@@ -18,3 +18,10 @@ def test_instances_share_the_indices():
     shares = [list(islice(btb.sample_indices(k, 3), 4)) for k in range(3)]
     assert sorted(i for share in shares for i in share) == list(range(12))
     assert shares[1] == [1, 4, 7, 10]
+
+
+def test_indices_end_where_they_are_told_to():
+    shares = [list(btb.sample_indices(k, 3, stop=8)) for k in range(3)]
+    assert shares == [[0, 3, 6], [1, 4, 7], [2, 5]]
+    assert list(btb.sample_indices(2, 3, stop=2)) == []
+    assert list(btb.sample_indices(0, 1, 0)) == []
