@@ -175,11 +175,22 @@ def test_one_failed_handshake_is_no_refusal(make_socket: MakeSocket) -> None:
     assert client.refused is None
 
 
+def listen(port: int) -> socket.socket:
+    """ZeroMQ lets go of a port in the background."""
+    deadline = time.monotonic() + WAIT_S
+    while True:
+        try:
+            return socket.create_server(("127.0.0.1", port))
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
 @contextmanager
 def broken_tunnel(port: int) -> Iterator[list[int]]:
     """Takes connections and closes them, as `ssh -L` does with nobody behind it; counts them."""
     count = [0]
-    with socket.create_server(("127.0.0.1", port)) as tunnel:
+    with listen(port) as tunnel:
 
         def refuse() -> None:
             with suppress(OSError):

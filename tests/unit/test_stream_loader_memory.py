@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import logging
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -12,9 +13,10 @@ import pytest
 import torch
 from instances import TRANSPORTS, FakeInstance
 
-from blendtorch.btt import StreamLoader
-from blendtorch.btt.buffer_pool import BufferPool
-from blendtorch.errors import ConfigError
+from blendtorch.btt import StreamLoader, stream
+from blendtorch.btt.buffer_pool import BufferPool, tensor_of
+from blendtorch.btt.pinning import Pinner
+from blendtorch.errors import ConfigError, PeerTimeout
 from tests.leftovers import leaves_nothing  # noqa: F401  (a fixture)
 
 Start = Callable[..., FakeInstance]
@@ -189,6 +191,67 @@ def test_what_cannot_be_viewed_is_copied(instance: Start, transport: str) -> Non
         assert [n for n in got if n // 100 == btid] == list(range(100 * btid, 100 * btid + 60))
 
 
+def test_a_trainer_that_pauses_is_no_silent_blender(instance: Start) -> None:
+    """While it has a batch, and another one waits, shared memory may have no room for samples."""
+    seen = []
+    with StreamLoader(instance(samples(60)).address, 4, copy=False, timeoutms=200) as loader:
+        for count, batch in enumerate(loader):
+            seen += numbers([batch])
+            if count < 3:
+                threading.Event().wait(0.7)
+    assert seen == list(range(60))
+
+
+def test_a_silent_blender_is_told_of_though_batches_are_views(instance: Start) -> None:
+    with StreamLoader(instance(samples(4), then="stay").address, 4, copy=False, timeoutms=200) as loader:
+        with pytest.raises(PeerTimeout):
+            list(loader)
+
+
+def test_a_batch_that_one_instance_has_begun_is_not_filled_up_by_another(
+    instance: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another receiver has taken an odd sample of the first one's."""
+    started = [instance(samples(), btid=0), instance(samples(), btid=1)]
+    with StreamLoader(started[0].address, 1, prefetch=1) as loader:
+        next(iter(loader))
+    views = 0
+    with (
+        caplog.at_level(logging.INFO, "blendtorch"),
+        StreamLoader([one.address for one in started], 4, copy=False) as loader,
+    ):
+        for _, batch in zip(range(40), loader, strict=False):
+            assert is_right(batch)
+            assert len(batch["number"]) == 4
+            if batch["btid"].tolist() == [1] * 4:
+                assert batch["number"][0] % 4 == 0
+                views += 1
+    assert views > 10
+    told = [record.getMessage() for record in caplog.records if "although copy=False" in record.getMessage()]
+    assert len(told) == 1
+
+
+def test_slots_are_given_back_before_a_transform(instance: Start) -> None:
+    """Blender can go on while a slow transform runs, of samples that are copied one by one or together."""
+    go, begun = threading.Event(), threading.Event()
+
+    def transform(batch: Batch) -> Batch:
+        begun.set()
+        go.wait(10)
+        return batch
+
+    with StreamLoader(instance(samples()).address, 4, transform=transform, num_batches=1) as loader:
+        released: list[bool] = []
+        thread = threading.Thread(target=lambda: released.append(bool(list(loader))), daemon=True)
+        thread.start()
+        assert begun.wait(10)
+        (source,) = loader._connection.receiver.sources  # type: ignore[union-attr]
+        assert not source._ring.ring.slots["busy"].any()  # type: ignore[union-attr]
+        go.set()
+        thread.join(10)
+        assert released == [True]
+
+
 # Transforms and devices
 
 
@@ -229,3 +292,104 @@ def test_a_failing_transform_is_told_in_the_loop(instance: Start, copy: bool) ->
 def test_pinned_memory_needs_cuda() -> None:
     with pytest.raises(ConfigError, match="pin_memory needs CUDA"):
         StreamLoader("tcp://127.0.0.1:1", pin_memory=True)
+
+
+def test_pinned_memory_is_pytorchs_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It alone knows when a copy to a GPU has read it."""
+    made = []
+    empty = torch.empty
+
+    def pinned(*args: Any, pin_memory: bool, **options: Any) -> torch.Tensor:
+        assert pin_memory
+        made.append(empty(*args, **options))
+        return made[-1]
+
+    monkeypatch.setattr(torch, "empty", pinned)
+    pool = BufferPool(pin_memory=True, most=2)
+    for _ in range(2):  # never again, even when nothing refers to it
+        array = pool.take("image", (4, 300, 500), np.dtype(np.float32))
+        assert (array.shape, array.dtype) == ((4, 300, 500), np.float32)
+        assert tensor_of(array) is made[-1]
+        del array
+        gc.collect()
+    assert len(made) == 2
+
+
+class Cuda:
+    """Stands in for the CUDA runtime."""
+
+    def __init__(self, error: int) -> None:
+        self.error = error
+        self.calls: list[str] = []
+
+    def cudaHostRegister(self, address: int, nbytes: int, flags: int) -> int:
+        self.calls.append("register")
+        return self.error
+
+    def cudaHostUnregister(self, address: int) -> int:
+        self.calls.append("unregister")
+        return 0
+
+    def cudaGetLastError(self) -> int:
+        self.calls.append("get error")
+        return self.error
+
+
+@pytest.mark.parametrize("error", [0, 2])
+def test_page_locking(monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+    """Once for each memory; an error is taken away, and the memory forgotten with it."""
+    cuda = Cuda(error)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "cudart", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: Stream(cuda))
+    pinner = Pinner()
+    assert cuda.calls == []
+    memory = np.empty(100)
+    for _ in range(2):
+        pinner.pin(memory[10:20])
+    assert cuda.calls == (["register", "get error"] if error else ["register"])
+    pinner.wait()
+    assert cuda.calls[1:] == (["get error"] if error else ["synchronize"])
+    del memory
+    gc.collect()
+    assert cuda.calls[2:] == ([] if error else ["unregister"])
+    assert pinner._seen == pinner._pinned == set()
+
+
+class Stream:
+    def __init__(self, cuda: Cuda) -> None:
+        self.cuda = cuda
+
+    def synchronize(self) -> None:
+        self.cuda.calls.append("synchronize")
+
+
+def test_views_are_given_back_when_the_gpu_has_read_them(instance: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[tuple[bool, bool]] = []
+    with StreamLoader(instance(samples(8)).address, 4, copy=False) as loader:
+
+        def wait(everything: bool = False) -> None:
+            (source,) = loader._connection.receiver.sources  # type: ignore[union-attr]
+            waits.append((everything, bool(source._ring.ring.slots["busy"].any())))  # type: ignore[union-attr]
+
+        monkeypatch.setattr(loader._pinner, "wait", wait)
+        batches = iter(loader)
+        next(batches)
+        next(batches)
+        loader.close()
+    assert waits == [(False, True), (True, True)]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"num_instances": 2}, "use instances="),
+        ({"named_sockets": ["DATA"]}, "BlenderLauncher and StreamLoader"),
+        ({"addresses": ["tcp://127.0.0.1:1"]}, r"StreamLoader\(addresses\)"),
+        ({"curve": None}, "keys of its own launch"),
+        ({"batchsize": 2}, "Known are"),
+    ],
+)
+def test_options_that_stream_does_not_take_say_what_to_do(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words), stream(script="cube.blend.py", **options):
+        pass

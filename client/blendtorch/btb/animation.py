@@ -65,7 +65,8 @@ class AnimationController:
 
         Args:
             frame_range: First and last frame, both included. By default the scene's.
-            num_episodes: How often the range is played; -1 plays for ever.
+            num_episodes: How often the range is played; -1 plays for ever. Episodes that were played and delivered before a
+                restart count.
             use_animation: False plays in a window, too, without returning before the end. The window stands still.
             use_offline_render: Accepted for scripts of the predecessor; rendering works in `post_frame` either way.
             use_physics: Whether the ranges of the scene's point caches are set to `frame_range`, so that physics plays

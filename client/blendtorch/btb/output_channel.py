@@ -145,8 +145,8 @@ class BlenderOutputChannel:
             return  # no ring, no room, or nobody who reads it
         self._has_warned = True
         log.warning(
-            "reserve(%r) asks for %s %s, but the field's place in shared memory is %s %s, as first published: what is drawn "
-            "will be copied. Said once for %s.",
+            "reserve(%r) asks for %s %s, but the field's place in shared memory is %s %s, as first published: what is "
+            "drawn will be copied. Said once for %s.",
             name,
             array.dtype,
             array.shape,

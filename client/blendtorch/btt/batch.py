@@ -10,7 +10,7 @@ import torch
 from ..wire.group import EPOCH, INDEX, SEQ, Group
 from ..wire.layout import Field
 from ..wire.ring_memory import SLOT_WORDS
-from .buffer_pool import BufferPool
+from .buffer_pool import BufferPool, tensor_of
 
 Batch = dict[str, Any]
 
@@ -26,11 +26,13 @@ class Delivery:
         batch: The batch.
         positions: For each source that it has samples of: seq, index and done of the next one.
         release: Gives shared memory back that the batch lies in; to be called when it is not used any more.
+        in_shared_memory: Whether there is any.
     """
 
     batch: Batch
     positions: dict[int, tuple[int, int, int]]
     release: Callable[[], None]
+    in_shared_memory: bool = False
 
 
 class BatchBuilder:
@@ -111,7 +113,7 @@ class BatchBuilder:
         """The batch, of as many samples as were added."""
         batch = who_made_it(self._btids[: self.count], self._words[: self.count])
         for name, array in self._arrays.items():
-            tensor = torch.from_numpy(array)
+            tensor = tensor_of(array)
             batch[name] = tensor if self.count == self._size else tensor[: self.count]
         for name, values in self._lists.items():
             batch[name] = stack(values[: self.count])
@@ -142,7 +144,7 @@ def of_views(group: Group) -> Delivery:
     """The batch that samples are already, where they lie."""
     batch = who_made_it(np.full(len(group), group.btid or 0, np.int64), group.words)
     batch |= {name: torch.from_numpy(values) for name, values in group.fields.items()}
-    return Delivery(batch, {group.source: position_after(group)}, group.release)
+    return Delivery(batch, {group.source: position_after(group)}, group.release, group.in_shared_memory)
 
 
 def position_after(group: Group, last: int = -1) -> tuple[int, int, int]:

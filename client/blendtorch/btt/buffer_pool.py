@@ -17,6 +17,9 @@ class BufferPool:
     New memory costs as much time as filling it: the system hands it out page by page. So it is kept; but what a tensor
     still refers to, wherever, is never written to again.
 
+    Page-locked memory is kept by PyTorch itself, which knows, too, which copies to a GPU have not yet read it: those may go
+    on when no tensor refers to it any more.
+
     Args:
         pin_memory: Whether the memory is page-locked, so that copies to a GPU run beside everything else.
         most: How many arrays of one field are kept that nobody uses.
@@ -29,8 +32,10 @@ class BufferPool:
         self._free: dict[str, tuple[tuple[int, ...], np.dtype, deque[np.ndarray]]] = {}
 
     def take(self, field: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        """An array with arbitrary content. `torch.from_numpy` of it, and what is made of that, keep it in use."""
-        if not self._pin_memory and prod(shape) * dtype.itemsize < _WORTH_KEEPING_BYTES:
+        """An array with arbitrary content. `tensor_of` it, and what is made of that, keep it in use."""
+        if self._pin_memory:
+            return torch.empty(shape, dtype=torch.from_numpy(np.empty(0, dtype)).dtype, pin_memory=True).numpy()
+        if prod(shape) * dtype.itemsize < _WORTH_KEEPING_BYTES:
             return np.empty(shape, dtype)
         kept_shape, kept_dtype, free = self._free.get(field, ((), None, None))
         if free is None or (kept_shape, kept_dtype) != (shape, dtype):
@@ -39,14 +44,14 @@ class BufferPool:
         try:
             memory = free.pop()
         except IndexError:
-            memory = self._make(shape, dtype)
+            memory = np.empty(shape, dtype)
         # A new object for each use. Tensors hold on to it; when it goes, they are gone.
         array = memory[...]
         weakref.finalize(array, free.append, memory).atexit = False
         return array
 
-    def _make(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        if not self._pin_memory:
-            return np.empty(shape, dtype)
-        size = prod(shape) * dtype.itemsize
-        return torch.empty(size, dtype=torch.uint8, pin_memory=True).numpy().view(dtype).reshape(shape)
+
+def tensor_of(array: np.ndarray) -> torch.Tensor:
+    """The tensor of an array of a `BufferPool`."""
+    # Page-locked, it has to be PyTorch's own: of a slice of another one it would not know whose memory that is.
+    return array.base if isinstance(array.base, torch.Tensor) else torch.from_numpy(array)

@@ -50,7 +50,7 @@ class StreamStats:
 
     Attributes:
         instances: For each instance, in the order of the addresses.
-        trainer_waited_s: Seconds that the trainer has waited for batches.
+        trainer_waited_s: Seconds that the trainer has waited for batches, until now.
         batches_ready: Batches that wait for the trainer, now.
     """
 

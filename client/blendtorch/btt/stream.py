@@ -11,6 +11,13 @@ from .launcher import BlenderLauncher
 from .stream_loader import StreamLoader
 
 _SOCKET = "DATA"
+# What `stream` decides itself.
+_INSTEAD = {
+    "num_instances": "use instances=",
+    "named_sockets": f"it loads from the socket {_SOCKET!r} alone. For others use BlenderLauncher and StreamLoader",
+    "addresses": "it loads from the instances that it launches. For others that run already use StreamLoader(addresses)",
+    "curve": "it takes the keys of its own launch. For those of another one use StreamLoader(addresses, curve=...)",
+}
 
 
 @contextmanager
@@ -46,9 +53,9 @@ def stream(
     """
     of_launcher = inspect.signature(BlenderLauncher).parameters
     of_loader = inspect.signature(StreamLoader).parameters
-    # What this function decides itself.
-    own = {"num_instances", "named_sockets", "addresses", "curve"}
-    known = (of_launcher.keys() | of_loader.keys()) - own
+    for name in _INSTEAD.keys() & options.keys():
+        raise ConfigError(f"stream has no option {name}: {_INSTEAD[name]}.")
+    known = (of_launcher.keys() | of_loader.keys()) - _INSTEAD.keys()
     if unknown := sorted(options.keys() - known):
         raise ConfigError(f"stream has no option {', '.join(unknown)}. Known are {', '.join(sorted(known))}.")
     launch_options = {name: value for name, value in options.items() if name in of_launcher}

@@ -200,8 +200,8 @@ class HandshakeWatch:
             return None
         if (failing_s := time.monotonic() - since) >= _PATIENCE_S:
             return (
-                f"it has closed {self._failures[address]} connections in {failing_s:.0f} s. Its key is not the server key of "
-                "curve= (is that one of an earlier launch?), or nobody listens behind a tunnel there."
+                f"it has closed {self._failures[address]} connections in {failing_s:.0f} s. Its key is not the server key "
+                "of curve= (is that one of an earlier launch?), or nobody listens behind a tunnel there."
             )
         return None
 

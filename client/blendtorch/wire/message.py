@@ -14,11 +14,11 @@ class Kind(StrEnum):
     """The kinds of message this version knows. A receiver refuses kinds it does not expect on a socket."""
 
     HELLO = "hello"  # instance -> launcher: the script is running; body: versions
-    BEAT = "beat"  # instance -> launcher: it lives; body: {"published"}
+    BEAT = "beat"  # instance -> launcher: it lives; body: {"published", "silent_s"}
     READY = "ready"  # receiver -> instance: who it is, what it has got, how many samples it takes more
-    WELCOME = "welcome"  # instance -> receiver: answer to the first "ready"; body: {"path", "token"} of a ring, or {}
+    WELCOME = "welcome"  # instance -> receiver: answer to each "ready"; body: {"path", "token"} of a ring, or {}
     SAMPLE = "sample"  # instance -> receiver: one sample; body: dict of fields
-    END = "end"  # instance -> receiver: the script has ended; body: {"made"}
+    END = "end"  # instance -> receiver: the script has ended; body: {"made", "final"}
     ERROR = "error"  # instance -> launcher and receivers: the script raised; body: {"error", "traceback"}
     DUPLEX = "duplex"  # either way on a duplex channel; body: dict of fields
 

@@ -52,7 +52,7 @@ class Receiver:
 
 @dataclass(frozen=True)
 class Ready:
-    """What a receiver tells an instance: at first, with what it has taken, and once a second.
+    """What a receiver tells an instance: at first, with what it has taken, and twice a second.
 
     Attributes:
         receiver: An id that it has drawn.

@@ -1,6 +1,6 @@
 """A ring of samples in shared memory: one instance writes, any number of receivers take each sample exactly once.
 
-The file (`docs/protocol.md`, section 11, has its bytes)::
+The file (`docs/protocol.md`, section 13, has its bytes)::
 
     header      64 words: magic, size, head, tail, ...
     layout      JSON: the fields, see `layout`

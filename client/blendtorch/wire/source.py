@@ -256,7 +256,8 @@ class Source:
                 self.say_ready()
             self.btid = message.btid
             if message.body:
-                self._offered, self._next_seq = message.body, message.seq
+                if self._ring is None or message.body.get("path") != str(self._ring.ring.path):
+                    self._offered, self._next_seq = message.body, message.seq
             else:
                 self._settled = True
                 self.account.begin(message.seq)
@@ -320,6 +321,7 @@ class Source:
         except SharedMemoryError as error:
             self._rings_missing += 1
             if error.errno == errno.ENOENT and self._rings_missing < _MAX_MISSING:
+                self._settled = False
                 return  # read out by others, and removed, meanwhile; another one is asked for soon
             log.warning("samples from %s come by message, which is slower: %s", self.address, error)
             self._host = ""
