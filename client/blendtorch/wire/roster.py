@@ -4,6 +4,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ..errors import ProtocolError
 from .body import Buffer
@@ -13,7 +14,20 @@ from .message import Message
 from .receivers import MAX_RECEIVERS, Receiver
 from .sockets import RouterSocket
 
-_ABSENCE_S = 3.0  # how long what is on its way to a receiver that is suddenly gone waits for it
+# How long what is on its way to a receiver that is suddenly gone waits for it, or for its farewell, which may still lie in
+# the socket: while the stream goes on, and at its end.
+_ABSENCE_S = 3.0
+_ABSENCE_AT_END_S = 0.2
+
+
+@dataclass
+class _Left:
+    """A sample that was on its way to a receiver that is gone."""
+
+    receiver: str
+    since: float
+    position: Position
+    frames: Sequence[Buffer]
 
 
 class Roster:
@@ -34,8 +48,7 @@ class Roster:
         self._router = router
         self._queue_size = queue_size
         self._ring_possible = True
-        # Of receivers that have left: when it goes to others, and what.
-        self._backlog: deque[tuple[float, Position, Sequence[Buffer]]] = deque()
+        self._backlog: deque[_Left] = deque()
         self.there: dict[str, Receiver] = {}
         self.takers: list[str] = []
         self.wants_ring = False
@@ -52,20 +65,26 @@ class Roster:
         self.there[name] = Receiver(peer, window, False)
         return self.there[name]
 
-    def leave(self, name: str, for_good: bool = False) -> None:
-        """A receiver has left; others get what was on its way to it, at once if it has said farewell.
-
-        Otherwise it may only have lost its connection, and come again soon to say what it has.
-        """
-        due = time.monotonic() + (0 if for_good else _ABSENCE_S)
-        self._backlog.extend((due, position, frames) for position, frames in self.there.pop(name).unconfirmed)
+    def leave(self, name: str) -> None:
+        """A receiver is gone: others get what was on its way to it, unless it comes again soon, or has said farewell."""
+        now = time.monotonic()
+        self._backlog.extend(_Left(name, now, *sent) for sent in self.there.pop(name).unconfirmed)
         self.sort(self._ring_possible)
+
+    def farewell(self, name: str, taken: int) -> None:
+        """A receiver has left for good; the last it took was the sample with this number. It may be gone already."""
+        if name in self.there:
+            self.there[name].confirm(taken)
+            self.leave(name)
+        for left in self._backlog:
+            if left.receiver == name:
+                left.since = -math.inf
 
     def has(self, seqs: Sequence[int]) -> None:
         """A receiver says that it has these samples."""
         if self._backlog and seqs:
             had = set(seqs)
-            self._backlog = deque(waiting for waiting in self._backlog if waiting[1].seq not in had)
+            self._backlog = deque(left for left in self._backlog if left.position.seq not in had)
 
     def sort(self, ring_possible: bool) -> None:
         """Notes who reads the ring, and who takes messages; after any change of the receivers."""
@@ -90,14 +109,14 @@ class Roster:
 
     def resend(self) -> None:
         """Gives to others what was on its way to receivers that have left."""
-        now = math.inf if self.parting else time.monotonic()
-        while self._backlog and self.there and self._backlog[0][0] <= now:
+        due = time.monotonic() - (_ABSENCE_AT_END_S if self.parting else _ABSENCE_S)
+        while self._backlog and self.there and self._backlog[0].since <= due:
             # Evenly: workers of a `DataLoader` that have nothing hold up those that have.
             name = min(self.there, key=lambda name: len(self.there[name].unconfirmed))
             if not self._has_room(self.there[name]):
                 return
-            _, position, frames = self._backlog.popleft()
-            self.give(name, position, frames)
+            left = self._backlog.popleft()
+            self.give(name, left.position, left.frames)
 
     def reconnect(self, receiver: Receiver, peer: bytes) -> None:
         """A receiver has connected again: what was on its way is lost, and is sent again."""
@@ -119,7 +138,7 @@ class Roster:
     def on_their_way(self) -> list[Position]:
         """The samples that no receiver has for certain."""
         unconfirmed = [position for receiver in self.there.values() for position, _ in receiver.unconfirmed]
-        return unconfirmed + [position for _, position, _ in self._backlog]
+        return unconfirmed + [left.position for left in self._backlog]
 
     def _has_room(self, receiver: Receiver) -> bool:
         return len(receiver.unconfirmed) < receiver.window + self._queue_size

@@ -311,19 +311,17 @@ class SampleSender:
     # Receivers
 
     def _hear(self, peer: bytes, ready: Ready) -> None:
-        receiver = self._roster.there.get(ready.receiver)
+        self._roster.has(ready.have)
         if ready.window == 0:
-            if receiver is not None:
-                receiver.confirm(ready.taken)
-                self._roster.leave(ready.receiver, for_good=True)
+            self._roster.farewell(ready.receiver, ready.taken)
             return
+        receiver = self._roster.there.get(ready.receiver)
         if receiver is None:
             if not self._roster.there and ready.owed > (self.resumed.seq, self.resumed.index, self.resumed.done):
                 self.resumed = Position(*ready.owed)
                 self._next = max(self._next, self.resumed)
             receiver = self._roster.join(ready.receiver, peer, ready.window)
             self._rings.ask(ready.batch)
-        self._roster.has(ready.have)
         if self._epoch > 0 and len(self._had) < _MOST_HAD:
             self._had.update(seq for seq in ready.have if seq >= self._next.seq)
         receiver.heard_at, receiver.epoch = time.monotonic(), ready.epoch
@@ -338,12 +336,17 @@ class SampleSender:
         if self._parting is not None:
             self._router.send(peer, encode(self._parting))
 
-    def _welcome(self, receiver: Receiver, reads: str = "") -> None:
-        """Tells a receiver which ring to read, if it reads none; and that it is known."""
-        body: dict[str, Any] = {}
-        ring = self._rings.to_read() if receiver.ring and not self._rings.has(reads) else None
+    def _welcome(self, receiver: Receiver, reads: str | None = None) -> None:
+        """Tells a receiver that it is known, and which ring to read if it reads none.
+
+        Args:
+            receiver: The receiver.
+            reads: Which ring it has said that it reads; None when it has not been asked.
+        """
+        body: dict[str, Any] = {"reads": reads}
+        ring = self._rings.to_read() if receiver.ring and not self._rings.has(reads or "") else None
         if ring is not None:
-            body = {"path": str(ring.path), "token": ring.token}
+            body |= {"path": str(ring.path), "token": ring.token}
         waiting = self._rings.first
         first = self._next.seq if waiting is None else waiting
         self._router.send(receiver.peer, encode(Message(Kind.WELCOME, body, self._btid, self._epoch, first)))
@@ -351,7 +354,8 @@ class SampleSender:
     def _is_there(self, receiver: Receiver) -> bool:
         if not receiver.unconfirmed and time.monotonic() < receiver.heard_at + _SILENCE_S:
             return True
-        return self._router.send(receiver.peer, encode(Message(Kind.WELCOME, {}, self._btid, self._epoch, self.made)))
+        probe = Message(Kind.WELCOME, {"reads": None}, self._btid, self._epoch, self.made)
+        return self._router.send(receiver.peer, encode(probe))
 
     def _part(self, kind: Kind, body: dict[str, Any], duration_s: float) -> None:
         """Says the last word, and waits until all is fetched, at most `duration_s` seconds."""

@@ -119,8 +119,9 @@ class Source:
             return False
         final = not isinstance(self._parting.body, dict) or self._parting.body.get("final") is not False
         made = self._made()
-        end = max(self.account.end if final else 0, self._ring_end)
-        return (final and self._settled) or (made is not None and end >= made)
+        if made is None:  # the launcher says so in the instance's place: nobody can name another ring
+            return True
+        return (final and self._settled) or max(self.account.end if final else 0, self._ring_end) >= made
 
     def _made(self) -> int | None:
         """How many samples there are in all, when the instance has said so."""
@@ -220,7 +221,7 @@ class Source:
         """Says farewell; what was not taken goes to others."""
         if not self._closed:
             self._closed = True
-            self._tell(0, False)
+            self._tell(0, True)
             self._drop_ring()
             self._socket.close(linger_s=0.2)
 
@@ -229,7 +230,8 @@ class Source:
     def _tell(self, window: int, whole: bool) -> None:
         ring = str(self._ring.ring.path) if self._ring else ""
         taken = self._have[-1] if self._have else -1
-        have = (*self._have, *(message.seq for message in self._inbox))[-MAX_HAVE:] if whole else ()
+        inbox = self._inbox if window else ()  # at a farewell it goes to others
+        have = (*self._have, *(message.seq for message in inbox))[-MAX_HAVE:] if whole else ()
         epoch = min(self.epoch, MAX_WINDOW)
         ready = Ready(self._id, window, self._host, ring, taken, have, self._owed, self._batch, epoch)
         self._socket.try_send(Message(Kind.READY, ready.to_body()))
@@ -255,14 +257,14 @@ class Source:
                 self.epoch = message.epoch
                 self.say_ready()
             self.btid = message.btid
-            if message.body:
-                if self._ring is None or message.body.get("path") != str(self._ring.ring.path):
-                    self._offered, self._next_seq = message.body, message.seq
-            else:
-                self._settled = True
+            offer = message.body if "path" in message.body else {}
+            if offer and (self._ring is None or offer["path"] != str(self._ring.ring.path)):
+                self._offered, self._next_seq = offer, message.seq
+            elif not offer:
+                # An answer to what was said while another ring was read says nothing of what comes after it.
+                self._settled = self._settled or message.body.get("reads") == ""
                 self.account.begin(message.seq)
         elif message.kind in (Kind.END, Kind.ERROR):
-            self._settled = self._settled or self._parting is not None  # said again, for it was asked again
             self.btid = message.btid
             self._parting = message
             if self._unconfirmed:
