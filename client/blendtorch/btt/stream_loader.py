@@ -1,8 +1,5 @@
 """Batches straight from the stream, with no worker processes."""
 
-import contextlib
-import logging
-import queue
 import threading
 import time
 import weakref
@@ -14,30 +11,19 @@ from typing import Any
 
 import torch
 
-from ..errors import ConfigError, PeerTimeout
+from ..errors import ConfigError
 from ..wire.curve import CurveKeys
-from ..wire.group import Group
-from ..wire.sample_receiver import Order, SampleReceiver
+from ..wire.sample_receiver import Order
 from ..wire.sockets import DEFAULT_QUEUE_SIZE
-from .batch import Batch, BatchBuilder, Delivery, of_views
+from .batch import Batch, Delivery
 from .buffer_pool import BufferPool
 from .launcher import BlenderLauncher
 from .pinning import Pinner
 from .stats import InstanceStats, StreamStats
-
-log = logging.getLogger(__name__)
+from .stream_connection import StreamConnection
 
 _STATE_VERSION = 1
 _MAX_NUMBER = 2**63 - 1
-# How soon the background thread sees that it shall end.
-_TURN_S = 0.1
-
-
-class _End:
-    """In the queue: there are no more batches."""
-
-
-_Queued = Delivery | _End | BaseException
 
 
 class StreamLoader:
@@ -136,7 +122,7 @@ class StreamLoader:
         pool = BufferPool(pin_memory, most=prefetch + 3)
         self._pinner = Pinner()  # of the shared memory, where batches are not copied
         self._connect = partial(
-            _Connection,
+            StreamConnection,
             self._addresses,
             batch_size,
             prefetch=prefetch,
@@ -150,7 +136,7 @@ class StreamLoader:
             pinner=self._pinner,
             receive_options=receive_options,
         )
-        self._connection: _Connection | None = None
+        self._connection: StreamConnection | None = None
         self._lock = threading.RLock()  # of all below, but not while a batch is waited for
         self._iterates = threading.Lock()
         self._closes = 0
@@ -300,7 +286,7 @@ class StreamLoader:
         finally:
             self._iterates.release()
 
-    def _connected(self) -> "_Connection":
+    def _connected(self) -> StreamConnection:
         if self._connection is None:
             owed = self._positions if any(map(any, self._positions)) else None
             self._connection = self._connect(owed=owed)
@@ -316,214 +302,6 @@ class StreamLoader:
                 self._pinner.wait(everything)  # for copies to a GPU that the trainer has begun and not waited for
             self._held.release()
             self._held = None
-
-
-class _Connection:
-    """What the background thread works on, from one `close` to the next.
-
-    It does not refer to the loader, so that the stream ends with a loader that nobody refers to any more.
-
-    Attributes:
-        receiver: Where samples come from.
-        queue: What waits for the trainer.
-    """
-
-    def __init__(
-        self,
-        addresses: list[str],
-        batch_size: int,
-        *,
-        prefetch: int,
-        device: torch.device | None,
-        transform: Callable[[Batch], Any] | None,
-        drop_last: bool,
-        copy: bool,
-        whole: bool,
-        timeout_s: float,
-        pool: BufferPool,
-        pinner: Pinner,
-        receive_options: dict[str, Any],
-        owed: list[tuple[int, int, int]] | None,
-    ) -> None:
-        self._addresses = addresses
-        self._batch_size = batch_size
-        self._device = device
-        self._transform = transform
-        self._drop_last = drop_last
-        self._copy = copy
-        self._whole = whole
-        self._timeout_s = timeout_s
-        self._pool = pool
-        self._pinner = pinner
-        self.receiver = SampleReceiver(addresses, owed=owed, **receive_options)
-        self.queue: queue.Queue[_Queued] = queue.Queue(prefetch)
-        self._builder = BatchBuilder(batch_size, pool)
-        self._views: set[int] = set()  # batches that lie in shared memory and were not released yet
-        self._told_of_copies = False
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._lock = threading.RLock()  # of the two below; a finalizer may run wherever
-        self._running = self._abandoned = False
-
-    def start(self) -> None:
-        """Sees to it that the thread runs."""
-        if self._thread is None:
-            self._running = True
-            self._thread = threading.Thread(target=self._run, name="blendtorch stream loader", daemon=True)
-            self._thread.start()
-
-    def get(self) -> _Queued | None:
-        """Waits for what comes next; None when the connection was ended."""
-        while not self._stop.is_set():
-            try:
-                what = self.queue.get(timeout=_TURN_S)
-            except queue.Empty:
-                continue
-            if not isinstance(what, Delivery) and self._thread is not None:  # the last it has to say
-                self._thread.join()
-                self._thread = None
-            return what
-        return None
-
-    def end(self) -> None:
-        """Ends the thread and drops what is ready."""
-        self._stop.set()
-        thread = self._thread
-        while thread is not None and thread.is_alive():
-            self._take_back()
-            thread.join(_TURN_S / 10)
-        self._take_back()
-
-    def close(self) -> None:
-        """To be called after `end`."""
-        self.receiver.close()
-
-    def abandon(self) -> None:
-        """Ends all this, soon: in the background thread, if that runs, for any thread may happen to call this."""
-        with self._lock:
-            self._abandoned = True
-            self._stop.set()
-            if self._running:
-                return
-        self._take_back()
-        self.receiver.close()
-
-    def _take_back(self) -> None:
-        with contextlib.suppress(queue.Empty):
-            while True:
-                delivery = self.queue.get_nowait()
-                if isinstance(delivery, Delivery):
-                    delivery.release()
-
-    # The background thread
-
-    def _run(self) -> None:
-        try:
-            for delivery in self._assemble():
-                passed_on = False
-                try:
-                    if self._transform is not None:
-                        delivery.batch = self._transform(delivery.batch)
-                    if self._device is not None:
-                        delivery.batch = _to(delivery.batch, self._device)
-                    passed_on = self._put(delivery)
-                finally:
-                    if not passed_on:
-                        delivery.release()
-                if not passed_on:
-                    return
-            self._put(_End())
-        except BaseException as error:
-            self._put(error)
-        with self._lock:
-            self._running = False
-            if not self._abandoned:
-                return
-        self._take_back()
-        self.receiver.close()
-
-    def _put(self, what: _Queued) -> bool:
-        while not self._stop.is_set():
-            try:
-                self.queue.put(what, timeout=_TURN_S)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-    def _assemble(self) -> Iterator[Delivery]:
-        while not self._stop.is_set():
-            # Whole batches of one instance are not taken apart to fill up a batch that another one has begun.
-            group = self._receive(self._batch_size if self._whole else self._builder.missing)
-            if group is None:
-                break
-            # What came before it from the same instance is delivered before it.
-            if not self._copy and _is_batch(group, self._batch_size) and not self._builder.has_of(group.source):
-                for values in group.fields.values():
-                    self._pinner.pin(values)
-                yield self._of_views(group)
-                continue
-            self._tell_of_copies(group)
-            full: list[Delivery] = []
-            added = 0
-            try:
-                while added < len(group):  # there may be more than are missing
-                    added += self._builder.add(group, added)
-                    if not self._builder.missing:
-                        full.append(self._finish())
-            finally:
-                group.release()  # before the batches are used: that may take its time
-            yield from full
-        if self._builder.count and not self._drop_last and not self._stop.is_set():
-            yield self._finish()
-
-    def _finish(self) -> Delivery:
-        # Kept here: what is collected when no sample comes in time is not lost.
-        builder, self._builder = self._builder, BatchBuilder(self._batch_size, self._pool)
-        return builder.finish()
-
-    def _of_views(self, group: Group) -> Delivery:
-        delivery = of_views(group)
-        self._views.add(id(group))
-
-        def release() -> None:
-            group.release()
-            self._views.discard(id(group))
-
-        delivery.release = release
-        return delivery
-
-    def _tell_of_copies(self, group: Group) -> None:
-        if self._copy or self._told_of_copies:
-            return
-        self._told_of_copies = True
-        if not group.in_shared_memory:
-            why = "samples come by message"
-        elif group.rests is not None:
-            why = "samples have fields that do not stack"
-        elif not self._whole:
-            why = "samples of several instances come by index"
-        else:
-            why = "they do not lie side by side: a stream has ended, or another receiver has begun a batch"
-        log.info("batches from %s are copied, although copy=False: %s.", self._addresses[group.source], why)
-
-    def _receive(self, most: int) -> Group | None:
-        """The next samples; None at the end of the stream, or of this connection."""
-        waited_s = 0.0
-        while not self._stop.is_set():
-            turn_s = min(_TURN_S, self._timeout_s - waited_s)
-            started = time.monotonic()
-            held = bool(self._views)  # there may be no room for samples until the trainer goes on
-            try:
-                return self.receiver.receive(most, turn_s)
-            except PeerTimeout:
-                waited_s = 0.0 if held or self._views else waited_s + time.monotonic() - started
-                if waited_s >= self._timeout_s:
-                    raise PeerTimeout(
-                        f"no sample came from {', '.join(self._addresses)} for {self._timeout_s:g} s. Is Blender still "
-                        "rendering (raise timeoutms), or does the script wait for something (see its log)?"
-                    ) from None
-        return None
 
 
 def _is_state(state: Any) -> bool:
@@ -543,22 +321,3 @@ def _is_state(state: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return type(value) is int and 0 <= value <= _MAX_NUMBER
-
-
-def _is_batch(group: Group, batch_size: int) -> bool:
-    return group.in_shared_memory and len(group) == batch_size and group.rests is None
-
-
-def _to(batch: Any, device: torch.device) -> Any:
-    """Moves the tensors of a batch, or what a transform has made of it, to a device."""
-    if isinstance(batch, torch.Tensor):
-        there = batch.to(device, non_blocking=True)
-        if device.type == "cuda":
-            torch.cuda.current_stream(device).synchronize()
-        return there
-    if isinstance(batch, dict):
-        return {name: _to(value, device) for name, value in batch.items()}
-    if isinstance(batch, list | tuple):
-        moved = [_to(value, device) for value in batch]
-        return type(batch)(*moved) if hasattr(batch, "_fields") else type(batch)(moved)  # a named tuple
-    return batch
