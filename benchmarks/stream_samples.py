@@ -37,7 +37,7 @@ def samples(kind: str) -> list[Sample]:
     rng = np.random.default_rng(0)
     match kind:
         case "frame":  # 10 MB
-            return [{"image": _random(rng, FRAME, np.uint8)} for _ in range(8)]
+            return [{"image": _random(rng, FRAME, np.uint8)} for _ in range(2)]
         case "tiny-frame":
             return [{"image": _random(rng, TINY_FRAME, np.uint8)} for _ in range(8)]
         case "small":

@@ -13,7 +13,7 @@ from ..wire.sockets import DEFAULT_QUEUE_SIZE
 from .session import open_session
 
 # Receivers get these with every sample.
-RESERVED_FIELDS = ("btid", "btepoch", "btseq", "btindex")
+RESERVED_FIELDS = frozenset(("btid", "btepoch", "btseq", "btindex"))
 
 log = logging.getLogger(__name__)
 
@@ -92,11 +92,13 @@ class BlenderOutputChannel:
             PickleNotAllowedError: A field has a type that the protocol does not know; names the field.
             ConfigError: A field is called as one of those that are added.
         """
-        if taken := [name for name in RESERVED_FIELDS if name in fields]:
-            raise ConfigError(f"the field name {taken[0]!r} is taken: every sample carries it already. Choose another.")
-        position = self._session.position
-        self._session.published += self._sender.publish(fields, position.index)
-        self._note_owed()  # the first receiver may have said where it wants to go on from
+        if not RESERVED_FIELDS.isdisjoint(fields):
+            taken = min(RESERVED_FIELDS & fields.keys())
+            raise ConfigError(f"the field name {taken!r} is taken: every sample carries it already. Choose another.")
+        session, sender = self._session, self._sender
+        session.published += sender.publish(fields, session.position.index)
+        if sender.resumed is not self._resumed:  # the first receiver may have said where it wants to go on from
+            self._note_owed()
 
     def reserve(self, name: str, shape: tuple[int, ...], dtype: Any = np.uint8) -> np.ndarray:
         """Memory to draw the next sample's field into, which `publish` then need not copy.
@@ -135,7 +137,7 @@ class BlenderOutputChannel:
         self._sender.close(0 if self._session.interrupted else self._linger_s, ended=not interrupted)
 
     def _note_owed(self) -> None:
-        resumed = self._sender.resumed
+        self._resumed = resumed = self._sender.resumed
         if self._has_folder or resumed.seq > 0:
             self._session.position.owed[self.address] = resumed.index
 

@@ -7,10 +7,13 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from ..errors import ConfigError, PeerTimeout
 from ..wire.curve import CurveKeys
+from ..wire.recycled_memory import RecycledMemory
 from ..wire.sample_receiver import SampleReceiver
 from ..wire.sockets import DEFAULT_QUEUE_SIZE
 
 Item = dict[str, Any]
+
+_MOST_KEPT = 32  # arrays of each field that are kept to be used again: about a batch
 
 
 class RemoteIterableDataset(IterableDataset[Any]):
@@ -75,9 +78,10 @@ class RemoteIterableDataset(IterableDataset[Any]):
             return
         # Made here, not in __init__: this runs in the worker, and sockets do not survive a fork.
         receiver = SampleReceiver(self._addresses, **self._options)
+        memory = RecycledMemory(_MOST_KEPT)
         try:
             while left is None or left > 0:
-                item = self._receive(receiver)
+                item = self._receive(receiver, memory)
                 if item is None:
                     return
                 yield item if self._item_transform is None else self._item_transform(item)
@@ -94,7 +98,7 @@ class RemoteIterableDataset(IterableDataset[Any]):
         share, rest = divmod(self._max_items, worker.num_workers)
         return share + (worker.id < rest)
 
-    def _receive(self, receiver: SampleReceiver) -> Item | None:
+    def _receive(self, receiver: SampleReceiver, memory: RecycledMemory) -> Item | None:
         """The next sample; None when all scripts have ended."""
         try:
             group = receiver.receive(1, self._timeout_s)
@@ -104,6 +108,6 @@ class RemoteIterableDataset(IterableDataset[Any]):
             ) from None
         if group is None:
             return None
-        (item,) = group.items()
+        (item,) = group.items(memory)
         group.release()
         return item

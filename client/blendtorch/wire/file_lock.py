@@ -6,6 +6,7 @@ each other, too. Systems without them have no shared-memory transport.
 
 import os
 import struct
+from functools import lru_cache
 
 try:
     import fcntl
@@ -20,7 +21,7 @@ _FLOCK = struct.Struct("hhqqi0q")  # struct flock of 64-bit Linux: type, whence,
 def try_lock(descriptor: int, byte: int) -> bool:
     """Locks one byte, which may lie beyond the end of the file; false when another open file has it locked."""
     try:
-        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0))
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _request(fcntl.F_WRLCK, byte))
     except (BlockingIOError, PermissionError):
         return False
     return True
@@ -28,4 +29,9 @@ def try_lock(descriptor: int, byte: int) -> bool:
 
 def unlock(descriptor: int, byte: int) -> None:
     """Lets go of a byte."""
-    fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, byte, 1, 0))
+    fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _request(fcntl.F_UNLCK, byte))
+
+
+@lru_cache(maxsize=64)
+def _request(kind: int, byte: int) -> bytes:
+    return _FLOCK.pack(kind, os.SEEK_SET, byte, 1, 0)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .layout import Field
+from .recycled_memory import RecycledMemory
 from .ring_memory import SLOT_WORDS
 
 SEQ, INDEX, DONE, EPOCH, TIME_US, PRESENT, REST_BYTES, _ = range(len(SLOT_WORDS))
@@ -65,11 +66,11 @@ class Group:
         """When each sample was published: microseconds since 1970, by the instance's clock."""
         return self.words[:, TIME_US]
 
-    def items(self) -> list[dict[str, Any]]:
-        """The samples one by one, in memory of their own, with who made them added."""
+    def items(self, memory: RecycledMemory | None = None) -> list[dict[str, Any]]:
+        """The samples one by one, in memory of their own or some of `memory`, with who made them added."""
         return [
             {
-                **{name: self.kinds[name].read(array[i, ...]) for name, array in self.fields.items()},
+                **{name: self.kinds[name].read(array[i, ...], memory) for name, array in self.fields.items()},
                 **(self.rests[i] if self.rests else {}),
                 "btid": self.btid,
                 "btepoch": int(self.epoch[i]),

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import ProtocolError
 from .body import DTYPES, MAX_NDIM
+from .recycled_memory import RecycledMemory
 
 MAX_FIELDS = 63  # one bit each of a 64-bit word says whether a sample has it
 MAX_LAYOUT_BYTES = 60_000
@@ -70,11 +71,19 @@ class Field:
         else:
             place[...] = value
 
-    def read(self, place: np.ndarray) -> Any:
-        """The value, as it was written; an array is a copy."""
-        if self.kind == "array":
-            return np.asarray(place.view(np.uint8) != 0) if self.dtype == "bool" else place.copy()
-        return place.item() if self.kind == "python" else place[()]
+    def read(self, place: np.ndarray, memory: RecycledMemory | None = None) -> Any:
+        """The value, as it was written; an array is a copy, in some of `memory` where that is given."""
+        if self.kind == "python":
+            return place.item()
+        if self.kind == "scalar":
+            return place[()]
+        if self.dtype == "bool":
+            return np.asarray(place.view(np.uint8) != 0)
+        if memory is None:
+            return place.copy()
+        copied = memory.take(self.name, self.nbytes).view(self.numpy_dtype).reshape(self.shape)
+        copied[...] = place
+        return copied
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from .ring_memory import (
     plan,
 )
 
+_BUSY = SLOT_WORDS.index("busy")
 _SLOT = struct.Struct(f"<{len(SLOT_WORDS) - 1}Q")  # all that the writer writes: not "busy"
 
 # Bytes that are locked: to claim, and by each living receiver the one of its id.
@@ -97,7 +98,9 @@ class RingWriter(Ring):
     def has_room(self) -> bool:
         """Whether the next slot is free."""
         head = self._words[HEAD_WORD]
-        return head - self._words[TAIL_WORD] < self.num_slots and not self._busy[head % self.num_slots]
+        if head - self._words[TAIL_WORD] >= self.num_slots:
+            return False
+        return not self._slot_words[head % self.num_slots * len(SLOT_WORDS) + _BUSY]
 
     def places(self) -> dict[str, np.ndarray]:
         """The next slot's places, by the name of the field; only to be written to when `has_room`."""
@@ -119,7 +122,7 @@ class RingWriter(Ring):
             field = layout.get(name)
             if field is not None and field.takes(value):
                 place = places[name]
-                if not (field.kind == "array" and _is_same_memory(place, value)):
+                if field.kind != "array" or value.base is None or not _is_same_memory(place, value):
                     field.write(place, value)
                 present |= field.bit
             else:
@@ -267,13 +270,15 @@ class RingReader(Ring):
             The number of the first one (see `tail`), its slot, and how many; 0 when there are none, or another receiver is
             claiming.
         """
-        if not self.waiting or not file_lock.try_lock(self._descriptor, _CLAIM_BYTE):
+        if not file_lock.try_lock(self._descriptor, _CLAIM_BYTE):
             return 0, 0, 0
         try:
             fence()
             first, waiting = self._span()
             slot = first % self.num_slots
             count = min(waiting, most, self.num_slots - slot)
+            if count == 0:
+                return 0, 0, 0
             if count > 1:
                 present = self.slots["present"][slot : slot + count].tolist()
                 count = next((i for i, word in enumerate(present) if word != present[0]), count)
@@ -314,7 +319,7 @@ class RingReader(Ring):
 
 def _is_same_memory(place: np.ndarray, value: np.ndarray) -> bool:
     """Whether the value was drawn into its place already."""
-    return value.base is not None and _address(value) == _address(place) and value.flags.c_contiguous
+    return _address(value) == _address(place) and value.flags.c_contiguous
 
 
 def _address(array: np.ndarray) -> int:

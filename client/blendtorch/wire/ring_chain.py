@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 _MIN_SLOTS = 2
 _MIN_REST_BYTES = 512
 # A ring that stays in the processor's cache is much faster than one that does not, and enough for both ends to take turns.
-_CACHED_BYTES = 8 << 20
+_CACHED_BYTES = 4 << 20
 _CACHED_SLOTS = 4
 # Batches that lie in shared memory at a time, where receivers take whole ones: one is read, the others are written.
 _BATCHES = 2
@@ -117,7 +117,7 @@ class RingChain:
             if not ring.has_room():
                 return False
             present, left = ring.write(fields)
-            rest = _pack(left, allow_pickle) if left else b""
+            rest = _pack(left, allow_pickle)
         if ring is None or len(rest) > ring.layout.rest_bytes:
             self.retire()
             self._remove_drained()

@@ -64,6 +64,7 @@ class Ring:
         self._descriptor = descriptor
         self._memory = memory
         self._words = memoryview(memory)[:HEADER_BYTES].cast("Q")
+        self._slot_words = memoryview(memory)[SLOTS_OFFSET : SLOTS_OFFSET + 8 * len(SLOT_WORDS) * num_slots].cast("Q")
         words = np.frombuffer(memory, "<u8", len(SLOT_WORDS) * num_slots, SLOTS_OFFSET)
         self._records = words.reshape(num_slots, len(SLOT_WORDS))
         self.slots = dict(zip(SLOT_WORDS, self._records.T, strict=True))

@@ -11,13 +11,14 @@ from .body import Buffer
 from .codec import encode
 from .ledger import Position
 from .message import Message
-from .receivers import MAX_RECEIVERS, Receiver
+from .receivers import BYTES_ON_THEIR_WAY, MAX_RECEIVERS, Receiver
 from .sockets import RouterSocket
 
 # How long what is on its way to a receiver that is suddenly gone waits for it, or for its farewell, which may still lie in
 # the socket: while the stream goes on, and at its end.
 _ABSENCE_S = 3.0
 _ABSENCE_AT_END_S = 0.2
+_LEAST_ON_THEIR_WAY = 2
 
 
 @dataclass
@@ -103,6 +104,7 @@ class Roster:
             self.takers.remove(name)
             self.takers.append(name)
         receiver.unconfirmed.append((position, frames))
+        receiver.unconfirmed_bytes += sum(map(len, frames))
         receiver.has_got = True
         if not self._router.send(receiver.peer, frames):
             self.leave(name)
@@ -141,4 +143,7 @@ class Roster:
         return unconfirmed + [left.position for left in self._backlog]
 
     def _has_room(self, receiver: Receiver) -> bool:
-        return len(receiver.unconfirmed) < receiver.window + self._queue_size
+        count = len(receiver.unconfirmed)
+        return count < receiver.window + self._queue_size and (
+            count < _LEAST_ON_THEIR_WAY or receiver.unconfirmed_bytes < BYTES_ON_THEIR_WAY
+        )

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError, EncodeError, PeerTimeout, ProtocolError
-from .body import MAX_JSON_INT
+from .body import MAX_JSON_INT, Buffer
 from .codec import encode
 from .curve import CurveKeys
 from .launch_args import DEFAULT_SHM_BYTES
@@ -21,6 +21,7 @@ from .ledger import Ledger, Position
 from .message import Kind, Message
 from .pause import Pause, Waiter
 from .receivers import Ready, Receiver
+from .recycled_memory import RecycledMemory
 from .refusals import log_refusal
 from .ring_chain import RingChain
 from .roster import Roster
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 # How often receivers are heard while there is no need to; the others are looked after less often.
 _LISTEN_EVERY_S = 1e-3
 _LOOK_AFTER_EVERY_S = 0.5
+_TURN_S = 0.05  # how long one waits for receivers to say something before looking whether they are still there
 _FAREWELL_S = 1.0
 _STAY_S = 1.0  # how long receivers wait at the end for what others do not take
 _SILENCE_S = 5.0  # after which a receiver that has nothing to confirm is looked after, too
@@ -95,6 +97,7 @@ class SampleSender:
         self._listen_at = self._look_after_at = 0.0
         self._parting: Message | None = None
         self._waiter = Waiter()
+        self._memory = RecycledMemory(most=2 * queue_size)
         self.waited_s = 0.0
         self.refused = 0
         made = max(self._ledger.made, self._rings.made or Position())
@@ -135,7 +138,8 @@ class SampleSender:
             PickleNotAllowedError, EncodeError: A field cannot be sent; names it.
             PeerTimeout: No receiver took it in time.
         """
-        self.service()
+        if time.monotonic() >= self._listen_at:
+            self.service()
         if not self._roster.there:
             # Who may want the stream from another place on.
             self._wait(lambda: bool(self._roster.there), timeout_s)
@@ -144,7 +148,7 @@ class SampleSender:
         position = self._place(index)
         if position is None:
             return False
-        if position.seq in self._had:
+        if self._had and position.seq in self._had:
             self._had.discard(position.seq)
             self._next = position.after()
             return False
@@ -245,7 +249,7 @@ class SampleSender:
                     pause.sleep()
                     self.service()
                 else:
-                    self.service(timeout_s=10 * pause.next_s)
+                    self.service(timeout_s=_TURN_S)
                 if done():
                     return
                 if timeout_s is not None and pause.waited_s > timeout_s:
@@ -298,10 +302,17 @@ class SampleSender:
         )
         frames = encode(message, allow_pickle=self._allow_pickle)
         # Kept until they are confirmed: what the script can still write to has to be copied.
-        kept = [frame if isinstance(frame, bytes) or frame.readonly else bytes(frame) for frame in frames]
+        kept = [self._kept(i, frame) for i, frame in enumerate(frames)]
         self._roster.give(name, position, kept)
         self._note(position.after())
         return True
+
+    def _kept(self, i: int, frame: Buffer) -> Buffer:
+        if isinstance(frame, bytes) or frame.readonly:
+            return frame
+        block = self._memory.take(i, frame.nbytes)
+        block[:] = np.frombuffer(frame, np.uint8)
+        return block.data
 
     def _note(self, made: Position | None = None) -> None:
         made = made or self._next
@@ -316,6 +327,8 @@ class SampleSender:
             self._roster.farewell(ready.receiver, ready.taken)
             return
         receiver = self._roster.there.get(ready.receiver)
+        # Of those who read no ring, only the first word is a question.
+        asks = receiver is None or receiver.peer != peer or receiver.ring
         if receiver is None:
             if not self._roster.there and ready.owed > (self.resumed.seq, self.resumed.index, self.resumed.done):
                 self.resumed = Position(*ready.owed)
@@ -332,7 +345,8 @@ class SampleSender:
         receiver.window = ready.window
         receiver.ring = bool(ready.host) and ready.host == self._rings.host
         self._roster.sort(self._rings.possible)
-        self._welcome(receiver, ready.ring)
+        if asks or receiver.ring:
+            self._welcome(receiver, ready.ring)
         if self._parting is not None:
             self._router.send(peer, encode(self._parting))
 

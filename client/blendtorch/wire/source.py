@@ -11,9 +11,9 @@ import numpy as np
 from ..errors import PickleNotAllowedError, ProtocolError, ProtocolVersionError, SharedMemoryError
 from .curve import CurveKeys
 from .group import Group
-from .layout import Layout
+from .layout import Field, Layout
 from .message import Kind, Message, script_error
-from .receivers import MAX_HAVE, MAX_WINDOW, Ready, host_id, offered_ring
+from .receivers import BYTES_ON_THEIR_WAY, MAX_HAVE, MAX_WINDOW, Ready, host_id, offered_ring
 from .refusals import log_refusal
 from .ring_stream import RingStream, is_sample
 from .seq_account import SeqAccount
@@ -82,11 +82,12 @@ class Source:
             curve=curve,
         )
         self._inbox: deque[Message] = deque()
+        self._kinds: dict[str, Field] = {}  # of the last message
         self._ring: RingStream | None = None
         # As much as can be on its way, from a Blender with a longer queue than this one, too.
         self._most_waiting = min(MAX_HAVE, 2 * window + 64)
         self._have: deque[int] = deque(maxlen=self._most_waiting)  # by message, what was taken last
-        self._unconfirmed = 0
+        self._unconfirmed = self._unconfirmed_bytes = 0
         self._parting: Message | None = None
         self._offered: dict[str, Any] = {}  # the ring to read after this one
         self._next_seq = 0  # the oldest sample that waited when it was offered
@@ -144,7 +145,7 @@ class Source:
 
     def say_ready(self, whole: bool = True) -> None:
         """Tells the instance that this receiver is here, and what it has got; all that a successor has to know, or not."""
-        self._unconfirmed = 0
+        self._unconfirmed = self._unconfirmed_bytes = 0
         self._tell(self._window, whole)
 
     def listen(self) -> None:
@@ -276,27 +277,35 @@ class Source:
         message = self._inbox.popleft()
         self._have.append(message.seq)
         self._unconfirmed += 1
-        if self._unconfirmed >= max(1, self._window // 2):
+        self._unconfirmed_bytes += sum(x.nbytes for x in message.body.values() if isinstance(x, np.ndarray))
+        if self._unconfirmed >= max(1, self._window // 2) or self._unconfirmed_bytes >= BYTES_ON_THEIR_WAY // 2:
             self.say_ready(whole=False)
         self.btid, self.epoch = message.btid, max(self.epoch, message.epoch)
         self.waited_s = max(self.waited_s, (message.waited_us or 0) / 1e6)
         if not self.account.take(message.seq):
             return None
-        layout = Layout.of(message.body, 0)
+        kinds = self._kinds_of(message.body)
         self._done = self._done + 1 if message.index == self._index else 0
         self._index = message.index or 0
         words = (message.seq, message.index or 0, self._done, message.epoch, message.time_us or 0, 0, 0, 0)
-        rest = {name: value for name, value in message.body.items() if name not in layout.fields}
+        rest = {name: value for name, value in message.body.items() if name not in kinds}
         return Group(
             self.number,
             message.btid,
             np.array([words], np.int64),
-            {name: np.asarray(message.body[name])[None] for name in layout.fields},
-            layout.fields,
+            {name: np.asarray(message.body[name])[None] for name in kinds},
+            kinds,
             [rest] if rest else None,
             lambda count=None: None,
             False,
         )
+
+    def _kinds_of(self, sample: dict[str, Any]) -> dict[str, Field]:
+        """The fields of a sample that stack; the same object as long as samples are alike."""
+        kinds = self._kinds
+        if kinds.keys() != sample.keys() or not all(field.takes(sample[name]) for name, field in kinds.items()):
+            self._kinds = Layout.of(sample, 0).fields
+        return self._kinds
 
     def _refuse(self, error: Exception, count: int = 1) -> None:
         self.refused += count

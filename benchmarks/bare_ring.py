@@ -1,0 +1,97 @@
+"""Frames through shared memory by two processes that do nothing else: what the machine allows, for stream.py.
+
+No fields, no numbers, no restarts, one reader: a producer copies frames into the slots of a ring as fast as they get free,
+and the reader copies them out of it into batches, or takes eight slots at a time for a batch as they are.
+
+    bare_ring.py FILE SLOTS    a producer, started by `BareRing`
+"""
+
+import mmap
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+from stream_samples import FRAME, samples
+
+BATCH_SIZE = 8
+HEAD, TAIL = 0, 1
+HEADER_BYTES = 4096
+SPIN_S = 1e-3  # how long one waits awake: as long as nobody measures, producers shall use no CPU
+
+
+class BareRing:
+    """The rings of some producers, and a reader who takes batches from them in turn.
+
+    Args:
+        paths: Files in shared memory, one a producer.
+        slots: How many frames each has room for.
+        copy: Whether a batch is copied, into one of three buffers in turn.
+    """
+
+    def __init__(self, paths: list[Path], slots: int, copy: bool) -> None:
+        self._rings = cycle([_open(path, slots) for path in paths])
+        self._slots = slots
+        self._buffers = cycle([np.ones((BATCH_SIZE, *FRAME), np.uint8) for _ in range(3)]) if copy else None
+
+    def take_batch(self) -> None:
+        """Takes eight frames of the producer whose turn it is."""
+        words, frames = next(self._rings)
+        tail = words[TAIL]
+        if self._buffers is None:
+            _wait_until(lambda: words[HEAD] >= tail + BATCH_SIZE)
+            words[TAIL] = tail + BATCH_SIZE
+            return
+        batch = next(self._buffers)
+        for row in range(BATCH_SIZE):
+            _wait_until(lambda: words[HEAD] > words[TAIL])
+            np.copyto(batch[row], frames[words[TAIL] % self._slots])
+            words[TAIL] += 1
+
+
+@contextmanager
+def bare_ring(producers: int, slots: int, copy: bool) -> Iterator[BareRing]:
+    """Starts the producers, and ends them."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        paths = [Path(folder) / str(i) for i in range(producers)]
+        for path in paths:
+            path.write_bytes(bytes(HEADER_BYTES + slots * int(np.prod(FRAME))))
+        processes = [subprocess.Popen([sys.executable, __file__, str(path), str(slots)]) for path in paths]
+        try:
+            yield BareRing(paths, slots, copy)
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
+
+
+def produce(path: Path, slots: int) -> None:
+    """Writes frames as fast as there is room, until it is killed."""
+    words, frames = _open(path, slots)
+    for sample in cycle(samples("frame")):
+        _wait_until(lambda: words[HEAD] - words[TAIL] < slots)
+        np.copyto(frames[words[HEAD] % slots], sample["image"])
+        words[HEAD] += 1
+
+
+def _open(path: Path, slots: int) -> tuple[memoryview, np.ndarray]:
+    with path.open("r+b") as file:
+        memory = mmap.mmap(file.fileno(), 0)
+    words = memoryview(memory)[:HEADER_BYTES].cast("Q")
+    return words, np.frombuffer(memory, np.uint8, offset=HEADER_BYTES).reshape(slots, *FRAME)
+
+
+def _wait_until(done) -> None:
+    started = time.perf_counter()
+    while not done():
+        if time.perf_counter() - started > SPIN_S:
+            time.sleep(SPIN_S)
+
+
+if __name__ == "__main__":
+    produce(Path(sys.argv[1]), int(sys.argv[2]))
