@@ -1,12 +1,13 @@
 """Instances without Blender: they speak the wire by `SampleSender`, on threads of the test."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from blendtorch.errors import AddressError
+from blendtorch.errors import AddressError, PeerTimeout
 from blendtorch.wire import Kind, Message
 from blendtorch.wire.sample_sender import SampleSender
 from blendtorch.wire.sockets import answer
@@ -67,11 +68,12 @@ class FakeInstance:
     def _run(self) -> None:
         for sample in self._samples:
             index, fields = sample if isinstance(sample, tuple) else (None, sample)
-            while not self.sender.ready() and not self._stop.is_set():
-                self.sender.service(timeout_s=0.002)
-            if self._stop.is_set():
+            while not self._stop.is_set():
+                with contextlib.suppress(PeerTimeout):
+                    self.sender.publish(fields, index, timeout_s=0.01)
+                    break
+            else:
                 break
-            self.sender.publish(fields, index, timeout_s=10)
             self.published += 1
             time.sleep(self._delay_s)
         while self._then == "stay" and not self._stop.is_set():

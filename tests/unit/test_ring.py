@@ -1,6 +1,5 @@
 """The ring in shared memory: each sample to exactly one reader, whoever dies, and no foreign file is taken for one."""
 
-import contextlib
 import os
 import signal
 import stat
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ring_files import open_files
 
 from blendtorch.errors import SharedMemoryError
 from blendtorch.wire.layout import Layout
@@ -33,15 +33,6 @@ def writer(path: Path) -> Iterator[RingWriter]:
     writer = RingWriter.create(path, LAYOUT, SLOTS)
     yield writer
     writer.close()
-
-
-def open_files() -> int:
-    """How often this process has a ring open."""
-    links = []
-    for link in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(OSError):  # the one that lists them is gone
-            links.append(os.readlink(link))
-    return sum("x.ring" in link or "x.real" in link for link in links)
 
 
 def put(writer: RingWriter, number: int, rest: bytes = b"") -> None:

@@ -1,12 +1,12 @@
 """No file that is not a ring is taken for one, and no ring for another."""
 
-import contextlib
 import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ring_files import open_files
 
 from blendtorch.errors import ProtocolError, SharedMemoryError
 from blendtorch.wire.layout import Layout
@@ -25,15 +25,6 @@ def writer(path: Path) -> Iterator[RingWriter]:
     writer = RingWriter.create(path, Layout.of({"number": 0}, 64), SLOTS)
     yield writer
     writer.close()
-
-
-def open_files() -> int:
-    """How often this process has a ring open."""
-    links = []
-    for link in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(OSError):  # the one that lists them is gone
-            links.append(os.readlink(link))
-    return sum("x.ring" in link or "x.real" in link for link in links)
 
 
 def word(path: Path, number: int, value: int) -> None:

@@ -4,7 +4,6 @@ import gc
 import itertools
 import logging
 import threading
-import tracemalloc
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -17,7 +16,6 @@ from blendtorch.btt import StreamLoader, stream
 from blendtorch.btt.buffer_pool import BufferPool, tensor_of
 from blendtorch.btt.pinning import Pinner
 from blendtorch.errors import ConfigError, PeerTimeout
-from blendtorch.wire.recycled_memory import RecycledMemory
 from tests.leftovers import leaves_nothing  # noqa: F401  (a fixture)
 
 Start = Callable[..., FakeInstance]
@@ -96,58 +94,6 @@ def test_a_last_batch_keeps_its_memory(instance: Start) -> None:
         *_, last = loader
     assert numbers([last]) == [4, 5]
     assert is_right(last)
-
-
-def test_the_pool_keeps_no_more_than_it_is_told() -> None:
-    pool = BufferPool(pin_memory=False, most=2)
-    shape, dtype = (300, 500), np.dtype(np.float32)
-    used = [pool.take("image", shape, dtype) for _ in range(5)]
-    places = {array.__array_interface__["data"][0] for array in used}
-    assert len(places) == 5
-    used.clear()
-    gc.collect()
-    again = [pool.take("image", shape, dtype) for _ in range(2)]
-    assert {array.__array_interface__["data"][0] for array in again} <= places
-    assert all(array.shape == shape and array.dtype == dtype for array in again)
-
-
-def test_the_pool_forgets_what_does_not_fit_any_more() -> None:
-    """Samples whose shapes always change do not fill the memory."""
-    pool = BufferPool(pin_memory=False, most=2)
-    tracemalloc.start()
-    try:
-        for height in range(1, 100):
-            pool.take("image", (100_000, height), np.dtype(np.uint8))
-        gc.collect()
-        assert tracemalloc.get_traced_memory()[0] < 100_000 * 99 + 100_000  # the last one, and no image more
-    finally:
-        tracemalloc.stop()
-
-
-def test_slices_and_views_keep_memory_in_use() -> None:
-    """Numpy's slices of slices refer to the first array alone: that one has to be the one that is watched."""
-    memory = RecycledMemory(most=2)
-
-    def place(array: np.ndarray) -> int:
-        return array.__array_interface__["data"][0]
-
-    block = memory.take("image", 100_000)
-    first = place(block)
-    uses = [
-        lambda block: block[5:].view(np.uint8).reshape(-1, 5),
-        lambda block: memoryview(block)[10:],
-        lambda block: torch.from_numpy(block.view(np.float32))[7:],
-        lambda block: np.asarray(memoryview(block))[3:],
-    ]
-    for use in uses:
-        used = use(block)
-        del block
-        block = memory.take("image", 100_000)
-        assert place(block) != first
-        del used, block
-        block = memory.take("image", 100_000)
-        first = place(block)
-    assert memory.take("text", 100).nbytes == 100
 
 
 # Views of shared memory

@@ -1,6 +1,5 @@
 """The channel on which an instance publishes its samples."""
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,6 @@ from .session import open_session
 
 # Receivers get these with every sample.
 RESERVED_FIELDS = frozenset(("btid", "btepoch", "btseq", "btindex"))
-
-log = logging.getLogger(__name__)
 
 
 class BlenderOutputChannel:
@@ -65,7 +62,6 @@ class BlenderOutputChannel:
             curve=self._session.curve,
         )
         self._has_folder = bool(names)
-        self._has_warned = False
         self._note_owed()
         self._session.add_channel(self)
 
@@ -115,10 +111,7 @@ class BlenderOutputChannel:
             copied, when there is none, or no room in it, or the first sample's field had another shape or dtype; of the
             latter a warning tells.
         """
-        array = self._sender.reserve(name, shape, dtype)
-        if not self._has_warned and array.base is None:
-            self._warn_of_other_layout(name, array)
-        return array
+        return self._sender.reserve(name, shape, dtype)
 
     def publish_error(self, body: dict[str, str], duration_s: float) -> None:
         """Tells all clients that are connected, or connect within `duration_s` seconds, that this instance has failed."""
@@ -140,19 +133,3 @@ class BlenderOutputChannel:
         self._resumed = resumed = self._sender.resumed
         if self._has_folder or resumed.seq > 0:
             self._session.position.owed[self.address] = resumed.index
-
-    def _warn_of_other_layout(self, name: str, array: np.ndarray) -> None:
-        place = self._sender._rings.place(name)
-        if place is None or (place.shape, place.dtype) == (array.shape, array.dtype):
-            return  # no ring, no room, or nobody who reads it
-        self._has_warned = True
-        log.warning(
-            "reserve(%r) asks for %s %s, but the field's place in shared memory is %s %s, as first published: what is "
-            "drawn will be copied. Said once for %s.",
-            name,
-            array.dtype,
-            array.shape,
-            place.dtype,
-            place.shape,
-            self.address,
-        )

@@ -56,6 +56,18 @@ def choose_addresses(
     return {name: [f"tcp://{host}:{next(ports)}" for _ in range(num_instances)] for name in named_sockets}, reservation
 
 
+def address_list(addresses: str | Sequence[str]) -> list[str]:
+    """One address or several, as clients are told what to connect to.
+
+    Raises:
+        ConfigError: There are none.
+    """
+    found = [addresses] if isinstance(addresses, str) else list(addresses)
+    if not found:
+        raise ConfigError("addresses is empty, expected at least one such as 'tcp://127.0.0.1:11000'.")
+    return found
+
+
 def control_address(folder: Path) -> str:
     """What the launcher binds for its instances' reports; an ipc socket where possible, for this user alone to reach."""
     path = folder / "control"

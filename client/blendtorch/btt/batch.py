@@ -70,7 +70,7 @@ class BatchBuilder:
         start, end = self.count, self.count + count
         self._words[start:end] = group.words[first : first + count]
         self._btids[start:end] = group.btid or 0
-        if not self.count and group.rests is None:
+        if not self.count:
             self._begin(group)
         if group.kinds is self._kinds and not self._lists and group.rests is None:
             # By far the most frequent case: all is as it was. Memory is given back as soon as it can be written to again.
@@ -121,14 +121,9 @@ class BatchBuilder:
 
     def _array(self, name: str, values: np.ndarray) -> np.ndarray | None:
         """Where the field's values go; None when they do not stack with what is there."""
-        if name in self._lists:
-            return None
-        if name not in self._arrays:
-            if self.count:
-                return None
-            self._arrays[name] = self._pool.take(name, (self._size, *values.shape[1:]), values.dtype)
-        array = self._arrays[name]
-        return array if array.shape[1:] == values.shape[1:] and array.dtype == values.dtype else None
+        array = self._arrays.get(name)
+        alike = array is not None and array.shape[1:] == values.shape[1:] and array.dtype == values.dtype
+        return array if alike else None
 
     def _list(self, name: str) -> list[Any]:
         """The field's values as a list, None where a sample lacks it."""

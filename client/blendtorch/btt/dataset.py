@@ -10,6 +10,7 @@ from ..wire.curve import CurveKeys
 from ..wire.recycled_memory import RecycledMemory
 from ..wire.sample_receiver import SampleReceiver
 from ..wire.sockets import DEFAULT_QUEUE_SIZE
+from .addresses import address_list
 
 Item = dict[str, Any]
 
@@ -48,9 +49,7 @@ class RemoteIterableDataset(IterableDataset[Any]):
         allow_pickle: bool = False,
         curve: CurveKeys | None = None,
     ) -> None:
-        self._addresses = [addresses] if isinstance(addresses, str) else list(addresses)
-        if not self._addresses:
-            raise ConfigError("addresses is empty, expected at least one such as 'tcp://127.0.0.1:11000'.")
+        self._addresses = address_list(addresses)
         if max_items is not None and max_items < 0:
             raise ConfigError(f"max_items is {max_items}, expected 0 or more, or None for an endless stream.")
         if queue_size < 1 or timeoutms <= 0:

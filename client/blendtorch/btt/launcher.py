@@ -17,6 +17,7 @@ from ..wire import LaunchArguments
 from ..wire.curve import ENVIRONMENT_VARIABLE, CurveKeys, needs_curve
 from ..wire.launch_args import DEFAULT_SHM_BYTES
 from ..wire.owned_folder import OwnedFolder, make_folder
+from ..wire.receivers import SHARED_MEMORY
 from ..wire.sockets import MessageSocket
 from .addresses import choose_addresses, client_address, control_address
 from .finder import Blender, find_blender
@@ -31,7 +32,6 @@ log = logging.getLogger(__name__)
 DEFAULT_START_TIMEOUT_S = 120.0
 _POLL_S = 0.05
 _TELL_AFTER_S = 10.0
-_SHARED_MEMORY = Path("/dev/shm")
 
 
 class BlenderLauncher:
@@ -141,7 +141,6 @@ class BlenderLauncher:
         self.seed = secrets.randbelow(2**31) if seed is None else seed
         self._background = background
         self._instance_args = [list(map(str, args)) for args in instance_args or [[]] * num_instances]
-        self._bind_addr = bind_addr
         self._choose_addresses = partial(
             choose_addresses,
             self._named_sockets,
@@ -295,11 +294,11 @@ class BlenderLauncher:
     def _make_folders(self) -> tuple[Path, Path | None]:
         """Makes the folder of the run, and one in shared memory, if that is wanted and there."""
         self._folders = [make_folder()]
-        if self._shm_bytes and _SHARED_MEMORY.is_dir():
+        if self._shm_bytes and SHARED_MEMORY.is_dir():
             try:
-                self._folders.append(make_folder(_SHARED_MEMORY))
+                self._folders.append(make_folder(SHARED_MEMORY))
             except OSError as error:
-                log.warning("%s cannot be used: %s. Samples go through sockets, more slowly.", _SHARED_MEMORY, error)
+                log.warning("%s cannot be used: %s. Samples go through sockets, more slowly.", SHARED_MEMORY, error)
                 return self._folders[0].path, None
             return self._folders[0].path, self._folders[1].path
         return self._folders[0].path, None

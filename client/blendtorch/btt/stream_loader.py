@@ -15,6 +15,7 @@ from ..errors import ConfigError
 from ..wire.curve import CurveKeys
 from ..wire.sample_receiver import Order
 from ..wire.sockets import DEFAULT_QUEUE_SIZE
+from .addresses import address_list
 from .batch import Batch, Delivery
 from .buffer_pool import BufferPool
 from .launcher import BlenderLauncher
@@ -84,9 +85,7 @@ class StreamLoader:
         allow_pickle: bool = False,
         curve: CurveKeys | None = None,
     ) -> None:
-        self._addresses = [addresses] if isinstance(addresses, str) else list(addresses)
-        if not self._addresses:
-            raise ConfigError("addresses is empty, expected at least one such as 'tcp://127.0.0.1:11000'.")
+        self._addresses = address_list(addresses)
         for name, value, least in [
             ("batch_size", batch_size, 1),
             ("prefetch", prefetch, 1),

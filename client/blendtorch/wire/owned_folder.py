@@ -92,8 +92,12 @@ def _is_left(folder: Path) -> bool:
 
 def _content() -> bytes:
     """What is in a lock made by this boot of this machine."""
+    return _MAGIC + boot_id().encode() + b"\n"
+
+
+def boot_id() -> str:
+    """What tells this boot of this machine from all others; "" where the system does not say."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
-        boot = b""
-    return _MAGIC + boot + b"\n"
+        return ""

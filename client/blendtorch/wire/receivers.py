@@ -11,6 +11,7 @@ from ..errors import ProtocolError
 from .body import Buffer
 from .ledger import Position
 from .message import Kind, Message
+from .owned_folder import boot_id
 
 SHARED_MEMORY = Path("/dev/shm")
 MAX_WINDOW = 1 << 20
@@ -147,7 +148,8 @@ def _are_counts(values: Any, least: int, most: int) -> bool:
 def host_id() -> str:
     """What two processes have in common that see the same shared memory; "" where there is none."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot}:{os.stat(SHARED_MEMORY).st_dev}:{os.getuid()}"
+        device = os.stat(SHARED_MEMORY).st_dev
     except OSError:
         return ""
+    boot = boot_id()
+    return f"{boot}:{device}:{os.getuid()}" if boot else ""

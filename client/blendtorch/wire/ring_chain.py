@@ -55,6 +55,7 @@ class RingChain:
         self._budget_bytes = budget_bytes
         self._num_slots = num_slots
         self._batch = 0
+        self._told_of_copies = False
         self._rings: list[RingWriter] = []
         self._generation = 0
         self._open_ring: RingWriter | None = None  # the last one, when it can be written to
@@ -146,7 +147,8 @@ class RingChain:
         for ring in list(self._rings):
             if ring.closed and ring.head == ring.tail and not ring.slots["busy"].any():
                 self._rings.remove(ring)
-                self._remove(ring)
+                ring.path.unlink(missing_ok=True)
+                ring.close()
 
     def close(self) -> None:
         """Lets go of the rings. Files in a folder of the launch stay for a successor; the launcher removes them."""
@@ -212,7 +214,8 @@ class RingChain:
         if 0 < 2 * self._batch <= fits:
             wanted = max(_BATCHES, -(-num_slots // self._batch)) * self._batch
             num_slots = min(wanted, fits // self._batch * self._batch)
-        elif self._batch:
+        elif self._batch and not self._told_of_copies:
+            self._told_of_copies = True
             log.warning(
                 "two batches of %d samples of %.1f MB do not fit into the %.0f MB of shared memory that were allowed: they "
                 "are copied together. Raise shm_bytes.",
@@ -226,11 +229,6 @@ class RingChain:
         path = self._folder / f"{self._name}.{self._generation}.ring"
         self._generation += 1
         return RingWriter.create(path, layout, num_slots)
-
-    @staticmethod
-    def _remove(ring: RingWriter) -> None:
-        ring.path.unlink(missing_ok=True)
-        ring.close()
 
 
 def _pack(left: Mapping[str, Any], allow_pickle: bool) -> bytes:

@@ -6,7 +6,7 @@
 import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,6 @@ class SampleSender:
         self._btid = btid
         self._num_instances = num_instances
         self._epoch = epoch
-        self._queue_size = queue_size
         self._allow_pickle = allow_pickle
         self._router = RouterSocket(address, curve)
         self._rings = RingChain(folder, f"{name}-{btid}", shm_bytes, queue_size)
@@ -98,6 +97,7 @@ class SampleSender:
         self._parting: Message | None = None
         self._waiter = Waiter()
         self._memory = RecycledMemory(most=2 * queue_size)
+        self._told_of_other_layout = False
         self.waited_s = 0.0
         self.refused = 0
         made = max(self._ledger.made, self._rings.made or Position())
@@ -108,7 +108,7 @@ class SampleSender:
         self._had = {seq for seq in self._ledger.had if self.resumed.seq <= seq < made.seq}
         if self._rings.made and self.resumed < made:  # and what is in the rings
             self._had.update(seq for seq in range(self._ledger.made.seq, made.seq))
-        self._script_index, self._script_done = -1, 0
+        self._last = Position(0, -1)  # of the sample that was published last, or passed over
 
     @property
     def address(self) -> str:
@@ -146,16 +146,17 @@ class SampleSender:
         if self._awaited:
             self._wait_for_those_of_before()
         position = self._place(index)
-        if position is None:
-            return False
-        if self._had and position.seq in self._had:
-            self._had.discard(position.seq)
+        if index is not None and position[1:] < self.resumed[1:]:
+            is_sent = False  # it was delivered before the restart
+        else:
+            is_sent = not (self._had and position.seq in self._had)
+            if not is_sent:
+                self._had.discard(position.seq)
+            elif not self._deliver(position, fields):
+                self._wait(lambda: self._deliver(position, fields), timeout_s)
             self._next = position.after()
-            return False
-        if not self._deliver(position, fields):
-            self._wait(lambda: self._deliver(position, fields), timeout_s)
-        self._next = position.after()
-        return True
+        self._last = position
+        return is_sent
 
     def ready(self) -> bool:
         """Whether `publish` would not wait."""
@@ -169,9 +170,24 @@ class SampleSender:
             An array with arbitrary content: the field's place in shared memory where there is one free, else any.
         """
         place = self._rings.place(name) if self._roster.wants_ring else None
-        if place is not None and place.shape == tuple(shape) and place.dtype == np.dtype(dtype):
+        array = np.empty(shape, dtype)  # takes no memory until it is written to
+        if place is None:
+            return array
+        if (place.shape, place.dtype) == (array.shape, array.dtype):
             return place
-        return np.empty(shape, dtype)
+        if not self._told_of_other_layout:
+            self._told_of_other_layout = True
+            log.warning(
+                "reserve(%r) asks for %s %s, but the field's place in shared memory is %s %s, as first published: what is "
+                "drawn will be copied. Said once for %s.",
+                name,
+                array.dtype,
+                array.shape,
+                place.dtype,
+                place.shape,
+                self.address,
+            )
+        return array
 
     def fail(self, body: dict[str, str], duration_s: float) -> None:
         """Tells all receivers, and those who come within `duration_s` seconds, that nothing will follow."""
@@ -219,17 +235,13 @@ class SampleSender:
             for name in [name for name, receiver in self._roster.there.items() if not self._is_there(receiver)]:
                 self._roster.leave(name)
 
-    def _place(self, index: int | None) -> Position | None:
-        """Where in the stream the sample is that the script has made; None when it was delivered already."""
+    def _place(self, index: int | None) -> Position:
+        """Where in the stream the sample is that the script has made."""
         if index is None:
             return Position(self._next.seq, (self._btid or 0) + self._next.seq * self._num_instances)
         if not 0 <= index <= MAX_JSON_INT:
             raise EncodeError(f"the sample's index is {index}, expected 0 .. 2**53.")
-        self._script_done = self._script_done + 1 if index == self._script_index else 0
-        self._script_index = index
-        if (index, self._script_done) < (self.resumed.index, self.resumed.done):
-            return None
-        return Position(self._next.seq, index, self._script_done)
+        return Position(self._next.seq, index, self._last.done + 1 if index == self._last.index else 0)
 
     def _wait_for_those_of_before(self) -> None:
         """Lets all receivers of a predecessor say what they have, so that no other gets it again."""
@@ -241,7 +253,7 @@ class SampleSender:
             )
         self._awaited = 0
 
-    def _wait(self, done: Any, timeout_s: float | None) -> None:
+    def _wait(self, done: Callable[[], bool], timeout_s: float | None) -> None:
         pause = self._waiter.begin()
         try:
             while True:

@@ -192,8 +192,6 @@ class RouterSocket:
         self._socket.setsockopt(zmq.SNDHWM, 0)
         self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_HEADER_BYTES)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        # A receiver that connects again takes its place at once.
-        self._socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
         self.address = _attach(self._socket, address, True, curve)
 
     def send(self, peer: bytes, frames: Sequence[bytes | memoryview]) -> bool:
