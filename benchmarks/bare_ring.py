@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
@@ -86,7 +86,7 @@ def _open(path: Path, slots: int) -> tuple[memoryview, np.ndarray]:
     return words, np.frombuffer(memory, np.uint8, offset=HEADER_BYTES).reshape(slots, *FRAME)
 
 
-def _wait_until(done) -> None:
+def _wait_until(done: Callable[[], bool]) -> None:
     started = time.perf_counter()
     while not done():
         if time.perf_counter() - started > SPIN_S:

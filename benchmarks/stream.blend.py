@@ -54,7 +54,9 @@ def obey(addresses: dict[str, str], btid: int) -> None:
         command = commands.recv(timeoutms=None)
         name = command["channel"]
         if name not in channels:  # most instances need only some of the channels, and each has its shared memory
-            channels[name] = btb.BlenderOutputChannel(addresses[name], btid)
+            # Ten samples of 200 bytes are made in less time than it takes to wake up.
+            send_hwm = 100 if command["kind"] == "small" else 10
+            channels[name] = btb.BlenderOutputChannel(addresses[name], btid, send_hwm)
         publish(channels[name], command["kind"], range(command["samples"]), command["interval_s"])
 
 

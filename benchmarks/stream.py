@@ -1,9 +1,11 @@
 """How fast do samples stream from Blender into batches, compared with a copy, and with pickles over tcp?
 
-Blender processes publish frames (640 x 480 RGBA uint8) that they do not render: eight different ones in turn, 10 MB, from
-ordinary writable arrays. They arrive in batches of 8. The transports are compared with
+Blender processes publish frames (640 x 480 RGBA uint8) that they do not render: two different ones in turn, from ordinary
+writable arrays. They arrive in batches of 8. The transports are compared with
 
-- `copy`: one thread copies such frames (eight, as above) into the rows of four batch buffers in turn, 39 MB;
+- `copy`: one thread copies such frames into the rows of four batch buffers in turn, 39 MB;
+- `bare/1`, `bare-view/N`: the same way through shared memory with nothing but the copies, see `bare_ring`: what the machine
+  allows, for two cores that copy share their way to memory;
 - `pickle-tcp/N`: pickled dicts, PUSH/PULL over tcp, a DataLoader with N workers; `best` is the one with the best median.
 
 Every round measures all rows in a short burst each, one after the other, every other round backwards; between its bursts
@@ -26,6 +28,7 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
+from bare_ring import BareRing, bare_ring
 from pickle_tcp import PickleDataset
 from report import Row, parser, row_of_rounds, show
 from stream_samples import samples
@@ -76,10 +79,10 @@ PICKLES = {f"pickle-tcp/{workers}": workers for workers in (0, 1, 2, 4)}
 BEST = "pickle-tcp/best"
 DATALOADER = "dataloader-shm/2"
 STREAMS = [
-    Stream("shm/1", "shm", "two copies, into the slot and into the batch, side by side", "copy"),
-    Stream("shm-view/1", "shm", "Blender's copy into the slot", "copy", copy=False),
+    Stream("shm/1", "shm", "as bare/1, and Python between the copies", "copy"),
+    Stream("shm-view/1", "shm", "as bare-view/1, and Python between the copies", "copy", copy=False),
     Stream("shm/2", "shm", "the copy into the batch, on one core", "copy", instances=2),
-    Stream("shm-view/2", "shm", "Blender's copies, on two cores", "copy", instances=2, copy=False),
+    Stream("shm-view/2", "shm", "as bare-view/2", "copy", instances=2, copy=False),
     Stream("shm/4", "shm", "as shm/2, if there are cores for five processes", "copy", instances=4),
     Stream("ipc/1", "ipc", "copies into the kernel, out of it, and into the batch", BEST),
     Stream("tcp/1", "tcp", "as ipc/1, and the loopback device", BEST),
@@ -87,6 +90,13 @@ STREAMS = [
     Stream("small/1", "shm", "Python: three arrays and five numbers, 180 bytes", "pickle-small", kind="small"),
     Stream("large/1", "shm", "as shm/1; 12 arrays, 40 MB, in batches of 2", "copy-large", kind="large", batch_size=2),
 ]
+# How many producers, slots for each, and whether batches are copied: as the streams of these names.
+BARE = {"bare/1": (1, 4, True), "bare-view/1": (1, 16, False), "bare-view/2": (2, 16, False)}
+BARE_REMARKS = {
+    "bare/1": "two copies, into the slot and into the batch, side by side",
+    "bare-view/1": "the copy into the slot",
+    "bare-view/2": "copies into slots, on two cores",
+}
 LATENCIES = [
     Stream(f"latency/{group}", group, "waking two threads; the copies of one frame", batch_size=1)
     for group in ("shm", "ipc", "tcp")
@@ -118,7 +128,8 @@ def main() -> None:
     warnings.filterwarnings("ignore", message="This DataLoader will create")
     with ExitStack() as stack:
         launchers = {group: stack.enter_context(launch(group, args.blender)) for group in ("shm", "ipc", "tcp")}
-        rounds, memory_rows = compete(launchers, args.quick)
+        bare = {name: stack.enter_context(bare_ring(*setting)) for name, setting in BARE.items()}
+        rounds, memory_rows = compete(launchers, bare, args.quick)
     show("Streaming 640 x 480 RGBA into batches of 8", [*rows_of(rounds), *memory_rows], args.json)
     print_asked(rounds)
 
@@ -147,7 +158,9 @@ def socket_name(row: str) -> str:
     return row.replace("/", "-")
 
 
-def compete(launchers: dict[str, btt.BlenderLauncher], quick: bool) -> tuple[list[Values], list[Row]]:
+def compete(
+    launchers: dict[str, btt.BlenderLauncher], bare: dict[str, BareRing], quick: bool
+) -> tuple[list[Values], list[Row]]:
     """Measures everything; returns the values of all rounds, and the rows about memory."""
     seconds, rounds = (0.2, 3) if quick else (0.7, 9)
     addresses = {group: launcher.launch_info.addresses for group, launcher in launchers.items()}
@@ -170,6 +183,7 @@ def compete(launchers: dict[str, btt.BlenderLauncher], quick: bool) -> tuple[lis
     )
     contestants: list[Callable[[float], Values]] = [
         Repeated("copy", copier("frame", BATCH_SIZE, buffers=4)).measure,
+        *(Repeated(name, ring.take_batch, ramp=64).measure for name, ring in bare.items()),
         *(streaming(stream).measure for stream in STREAMS),
         *(row.measure for row in reading),
         Repeated("copy-large", copier("large", batch_size=2, buffers=2), batch_size=2).measure,
@@ -351,6 +365,7 @@ def rows_of(rounds: list[Values]) -> list[Row]:
         row_of_rounds(rounds, "copy-large", "samples/s", "copy-large", "as copy"),
         row_of_rounds(rounds, "pickle-small", "samples/s", "pickle-small", "dumps and loads in one process, not sent"),
     ]
+    rows += [row_of_rounds(rounds, name, "images/s", "copy", remark) for name, remark in BARE_REMARKS.items()]
     for stream in STREAMS:
         unit = "images/s" if stream.kind == "frame" else "samples/s"
         rows.append(row_of_rounds(rounds, stream.name, unit, stream.ratio_to, stream.remark))

@@ -29,14 +29,16 @@ SMALL = {"pose": ((4, 4), np.float32), "box": ((4,), np.float32), "keypoints": (
 
 
 def samples(kind: str) -> list[Sample]:
-    """Several samples to publish in turn: one alone would never leave the cache.
+    """Several samples to publish in turn.
+
+    Frames are two: what a renderer has just drawn is in the processor's cache, too.
 
     Args:
         kind: "frame", "tiny-frame", "small" or "large".
     """
     rng = np.random.default_rng(0)
     match kind:
-        case "frame":  # 10 MB
+        case "frame":  # 2.5 MB
             return [{"image": _random(rng, FRAME, np.uint8)} for _ in range(2)]
         case "tiny-frame":
             return [{"image": _random(rng, TINY_FRAME, np.uint8)} for _ in range(8)]

@@ -9,7 +9,8 @@ REPO = Path(__file__).resolve().parents[1]
 # The bpy module of each version, in the environments that `make test` makes.
 BLENDERS = {version: REPO / f".venv-blender-{version}" / "bin" / "python" for version in ("4.2", "4.5", "5.2")}
 # The one of the Python that runs the tests.
-BLENDERS["4.5" if sys.version_info[:2] == (3, 11) else "5.2"] = Path(sys.executable)
+THIS = "4.5" if sys.version_info[:2] == (3, 11) else "5.2"
+BLENDERS[THIS] = Path(sys.executable)
 
 
 def missing(version: str) -> str:

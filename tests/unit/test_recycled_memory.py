@@ -2,8 +2,11 @@
 
 import gc
 import tracemalloc
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from blendtorch.btt.buffer_pool import BufferPool
@@ -36,7 +39,17 @@ def test_the_pool_forgets_what_does_not_fit_any_more() -> None:
         tracemalloc.stop()
 
 
-def test_slices_and_views_keep_memory_in_use() -> None:
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda block: block[5:].view(np.uint8).reshape(-1, 5),
+        lambda block: memoryview(block)[10:],
+        lambda block: np.asarray(memoryview(block))[3:],
+        lambda block: torch.from_numpy(block.view(np.float32))[7:],
+    ],
+    ids=["array", "buffer", "array of a buffer", "tensor"],
+)
+def test_what_is_made_of_memory_keeps_it_in_use(use: Callable[[np.ndarray], Any]) -> None:
     """Numpy's slices of slices refer to the first array alone: that one has to be the one that is watched."""
     memory = RecycledMemory(most=2)
 
@@ -45,18 +58,14 @@ def test_slices_and_views_keep_memory_in_use() -> None:
 
     block = memory.take("image", 100_000)
     first = place(block)
-    uses = [
-        lambda block: block[5:].view(np.uint8).reshape(-1, 5),
-        lambda block: memoryview(block)[10:],
-        lambda block: torch.from_numpy(block.view(np.float32))[7:],
-        lambda block: np.asarray(memoryview(block))[3:],
-    ]
-    for use in uses:
-        used = use(block)
-        del block
-        block = memory.take("image", 100_000)
-        assert place(block) != first
-        del used, block
-        block = memory.take("image", 100_000)
-        first = place(block)
+    used = use(block)
+    del block
+    assert place(memory.take("image", 100_000)) != first
+    del used
+    assert place(memory.take("image", 100_000)) == first
+
+
+def test_small_things_are_not_kept() -> None:
+    memory = RecycledMemory(most=2)
     assert memory.take("text", 100).nbytes == 100
+    assert memory.take("text", 0).nbytes == 0

@@ -93,16 +93,19 @@ def test_instance_that_dies(script, blender):
             launcher.assert_alive()
 
 
+@pytest.mark.one_blender
 def test_instance_that_hangs_before_hello(script, blender):
     with pytest.raises(btt.InstanceStartTimeout, match=r"(?s)within 3 s, but still runs.*in wait_for_a_friend"):
         launch(script("hangs_before_hello"), blender, start_timeout_s=3).__enter__()
 
 
+@pytest.mark.one_blender
 def test_instance_of_another_protocol_version(script, blender):
     with pytest.raises(btt.InstanceError, match=r"speaks version 2 .* speaks 1\. Install the same version"):
         launch(script("protocol_2"), blender).__enter__()
 
 
+@pytest.mark.one_blender
 def test_port_in_use(script, blender):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -112,6 +115,7 @@ def test_port_in_use(script, blender):
             launch(script("stream"), blender, start_port=port).__enter__()
 
 
+@pytest.mark.one_blender
 def test_port_of_another_launcher(script, blender):
     """Also in the seconds before its Blender has bound it."""
     with socket.socket() as probe:
@@ -136,6 +140,7 @@ def test_bad_settings(script, options, message):
         btt.BlenderLauncher(script=script("stream"), **options)
 
 
+@pytest.mark.one_blender
 def test_silence_is_explained_by_the_instance_that_died(script, blender):
     """The dataset runs into its timeout; what leaves the launcher's `with` names the cause."""
     with pytest.raises(btt.InstanceError, match="was killed by SIGKILL") as caught:
@@ -164,6 +169,7 @@ def test_blender_without_the_package(script, blender, tmp_path):
         btt.BlenderLauncher(script=script("stream"), blend_path=bare).__enter__()
 
 
+@pytest.mark.one_blender
 def test_window_needs_an_executable(script, blender):
     with pytest.raises(btt.BlenderNotFoundError, match="bpy module cannot open a window"):
         launch(script("stream"), blender, background=False).__enter__()

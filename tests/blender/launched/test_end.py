@@ -68,6 +68,7 @@ def test_trainer_is_ended_by_a_signal(trainer, number, num_workers):
     wait_until_gone(processes, 10)
 
 
+@pytest.mark.one_blender
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.parametrize("delay_s", [0.0, 0.2])
 def test_trainer_is_ended_while_it_launches(script, blender, leaves_nothing, number, delay_s):
@@ -103,6 +104,7 @@ def test_a_stopped_instance_is_killed(script, blender):
     wait_until_gone([process], 0.1)
 
 
+@pytest.mark.one_blender
 def test_logs_stay_where_they_are_asked_for(script, blender, tmp_path):
     logs = tmp_path / "logs"
     with btt.BlenderLauncher(

@@ -83,6 +83,7 @@ def test_instances_that_are_killed_lose_nothing(launch, blender, transport):
         check(loader, batches, 300, 2, restarts=3)
 
 
+@pytest.mark.one_blender
 @pytest.mark.parametrize("transport", ["shm", "tcp"])
 @pytest.mark.parametrize(("stopped_s", "restarts"), [(1.0, 0), (60.0, 1)])
 def test_an_instance_that_stands_still(launch, transport, stopped_s, restarts):
@@ -99,6 +100,7 @@ def test_an_instance_that_stands_still(launch, transport, stopped_s, restarts):
         check(loader, batches, 200, 2, restarts)
 
 
+@pytest.mark.one_blender
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_a_trainer_ten_times_slower_than_blender(launch, transport):
     with launch(200, delay_s=0.001, **TRANSPORTS[transport]) as launcher, load(launcher) as loader:
@@ -112,6 +114,7 @@ def test_a_trainer_ten_times_slower_than_blender(launch, transport):
     assert stats.trainer_waited_s < stats.blender_waited_s
 
 
+@pytest.mark.one_blender
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_blender_ten_times_slower_than_the_trainer(launch, transport):
     with launch(100, 2, delay_s=0.02, **TRANSPORTS[transport]) as launcher, load(launcher) as loader:
@@ -120,6 +123,7 @@ def test_blender_ten_times_slower_than_the_trainer(launch, transport):
         assert loader.stats().trainer_waited_s > 0.5
 
 
+@pytest.mark.one_blender
 @pytest.mark.parametrize("why", ["budget", "system"])
 def test_shared_memory_that_is_too_small(launch, why):
     """Samples come all the same, and one line in the log tells why they come more slowly."""
@@ -133,9 +137,10 @@ def test_shared_memory_that_is_too_small(launch, why):
     assert "Raise shm_bytes" in told[0] if why == "budget" else "has no room for" in told[0]
 
 
+@pytest.mark.one_blender
 def test_launches_in_a_row(launch, blender):
-    """Fifteen with each Blender. What one leaves is not in the way of the next."""
-    for _ in range(15):
+    """What one leaves is not in the way of the next."""
+    for _ in range(50):
         with launch(20, blend_path=blender) as launcher, load(launcher) as loader:
             batches = list(loader)
             check(loader, batches, 20, 1)
@@ -185,6 +190,7 @@ def wait_until_removed(folders: list[Path]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.one_blender
 @pytest.mark.parametrize("copy", [True, False])
 @pytest.mark.parametrize("with_instances", [False, True])
 def test_a_trainer_that_is_killed_leaves_nothing(start_trainer, copy, with_instances):
@@ -200,6 +206,7 @@ def test_a_trainer_that_is_killed_leaves_nothing(start_trainer, copy, with_insta
     wait_until_removed(folders)
 
 
+@pytest.mark.one_blender
 def test_what_remains_when_all_are_killed_is_removed_by_the_next_launch(start_trainer, launch):
     trainer, guardian, pids, folders = start_trainer()
     processes = family(pids)
@@ -214,6 +221,7 @@ def test_what_remains_when_all_are_killed_is_removed_by_the_next_launch(start_tr
         check(loader, batches, 20, 1)
 
 
+@pytest.mark.one_blender
 def test_a_loader_that_is_killed_leaves_the_stream_to_others(launch, tmp_path):
     """A trainer of its own that only loads: what it had taken is lost, all the rest comes, and once."""
     code = """

@@ -54,6 +54,7 @@ def test_only_who_has_the_launch_info_gets_in(script, blender, channels, tmp_pat
         assert info.curve.client_secret not in log
 
 
+@pytest.mark.one_blender
 def test_a_failure_is_told_to_those_with_keys_alone(script, blender, channels):
     with btt.BlenderLauncher(
         script=script("echo"), blend_path=blender, named_sockets=["CTRL"], bind_addr="0.0.0.0"
@@ -68,6 +69,7 @@ def test_a_failure_is_told_to_those_with_keys_alone(script, blender, channels):
                 channels(address).recv()
 
 
+@pytest.mark.one_blender
 def test_this_machine_alone_needs_no_keys(script, blender):
     with btt.BlenderLauncher(
         script=script("echo"), blend_path=blender, named_sockets=["CTRL"], proto="tcp"
@@ -107,6 +109,7 @@ def test_by_hand_the_keys_come_from_the_environment(keys, tmp_path):
         assert ENVIRONMENT_VARIABLE in end.stderr
 
 
+@pytest.mark.one_blender
 @pytest.mark.parametrize("shm_bytes", [0, 1 << 26], ids=["by message", "by shared memory"])
 def test_samples_are_for_those_with_keys_alone(script, blender, shm_bytes):
     with btt.BlenderLauncher(

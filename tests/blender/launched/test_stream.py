@@ -42,6 +42,7 @@ def test_one_instance_streams_in_order(script, blender, proto, options):
         assert (item["image"][y, x].astype(int) - item["image"][0, 0]).max() > 20
 
 
+@pytest.mark.one_blender
 @pytest.mark.parametrize("num_workers", [0, 1, 3])
 def test_two_instances_into_a_data_loader(script, blender, num_workers):
     with btt.BlenderLauncher(script=script("stream"), blend_path=blender, num_instances=2) as launcher:
@@ -68,6 +69,7 @@ def test_scene_is_opened(script, blender, tmp_path):
     np.testing.assert_array_equal(item["image"][0, 0], [255, 0, 0])
 
 
+@pytest.mark.one_blender
 @pytest.mark.parametrize("size", [10, 10_000, 300_000])
 def test_a_slow_reader_gets_what_is_queued_when_the_script_ends(script, blender, size):
     args = ["20", str(size)]
@@ -79,6 +81,7 @@ def test_a_slow_reader_gets_what_is_queued_when_the_script_ends(script, blender,
     assert seen == list(range(20))
 
 
+@pytest.mark.one_blender
 def test_what_is_queued_at_the_end_of_the_script_still_arrives(script, blender):
     with btt.BlenderLauncher(script=script("stream"), blend_path=blender, instance_args=[["2"]]) as launcher:
         items = list(btt.RemoteIterableDataset(launcher.launch_info.addresses["DATA"], max_items=20))

@@ -134,6 +134,7 @@ def test_a_stopped_instance_is_restarted(launch, count):
         assert launcher.restarts == [btt.Restart(0, 1, "has sent no heartbeat and used no CPU time for 3 s: it hangs")]
 
 
+@pytest.mark.one_blender
 @pytest.mark.parametrize("mishap", ["waits", "hogs"])
 def test_an_instance_that_only_waits_or_only_works_does_not_hang(launch, count, mishap):
     """Neither one that uses no CPU time, but beats, nor one that cannot beat, but works."""
@@ -143,6 +144,7 @@ def test_an_instance_that_only_waits_or_only_works_does_not_hang(launch, count, 
         launcher.assert_alive()
 
 
+@pytest.mark.one_blender
 def test_an_instance_whose_samples_nobody_takes_does_not_hang(script, blender):
     with btt.BlenderLauncher(
         script=script("counts"), blend_path=blender, instance_args=[["100000", "300000"]]
@@ -152,6 +154,7 @@ def test_an_instance_whose_samples_nobody_takes_does_not_hang(script, blender):
         launcher.assert_alive()
 
 
+@pytest.mark.one_blender
 def test_a_launcher_that_stood_still_does_not_blame_its_instances(start_trainer, tmp_path):
     """What came from them meanwhile may be read after it looks whether they live."""
     trainer, (_, pid, *_) = start_trainer("waits")
@@ -174,6 +177,7 @@ def test_an_instance_that_grows_is_recycled(launch, count, tmp_path):
         assert "SystemExit" in (tmp_path / "0-0.end").read_text()  # its `finally` ran
 
 
+@pytest.mark.one_blender
 def test_a_memory_budget_that_is_too_small_is_told(launch):
     with launch("grows at once", memory_budget_mb=900) as launcher:
         with pytest.raises(
@@ -193,6 +197,7 @@ def test_frames_are_budgeted_without_end(launch, count):
         launcher.assert_alive()
 
 
+@pytest.mark.one_blender
 def test_restarts_end_when_they_bring_nothing(launch):
     with launch("dies early", max_restarts=2) as launcher:
         with pytest.raises(btt.InstanceError) as caught:
@@ -206,6 +211,7 @@ def test_restarts_end_when_they_bring_nothing(launch):
         assert [restart.epoch for restart in launcher.restarts] == [1, 2]
 
 
+@pytest.mark.one_blender
 def test_a_restart_that_does_not_come_up_is_a_failure(launch, count):
     """Also one that hangs, if it was killed before it published."""
     with launch("hangs early", max_restarts=1) as launcher:
@@ -215,6 +221,7 @@ def test_a_restart_that_does_not_come_up_is_a_failure(launch, count):
             launcher.wait(timeout_s=WAIT_S)
 
 
+@pytest.mark.one_blender
 def test_a_failure_is_raised_where_that_is_asked_for(launch):
     with launch("dies once", on_failure="raise") as launcher:
         with pytest.raises(btt.InstanceError, match=r"(?s)instance 0 was killed by SIGKILL\.\n.*epoch 0 counts"):
@@ -241,6 +248,7 @@ def ask(address: str) -> Message:
         socket.close()
 
 
+@pytest.mark.one_blender
 @pytest.mark.parametrize("proto", ["auto", "tcp"])
 def test_clients_that_come_late_are_told_of_the_end(launch, proto, tmp_path):
     with launch("ends", "raises", proto=proto) as launcher:
@@ -255,6 +263,7 @@ def test_clients_that_come_late_are_told_of_the_end(launch, proto, tmp_path):
             assert "a mistake in the script" in failed.body["error"]
 
 
+@pytest.mark.one_blender
 def test_what_all_killed_processes_leave_is_removed_by_the_next_launch(launch, start_trainer):
     trainer, (guardian, pid, *folders) = start_trainer()
     assert str(folders[1]).startswith("/dev/shm/blendtorch-")
@@ -266,6 +275,7 @@ def test_what_all_killed_processes_leave_is_removed_by_the_next_launch(launch, s
         assert [folder.exists() for folder in folders] == [False, False]
 
 
+@pytest.mark.one_blender
 def test_folders_are_removed_when_the_launcher_is_killed(start_trainer, tmp_path):
     """By the guardian, with the processes of later epochs."""
     trainer, (_, pid, *folders) = start_trainer()
