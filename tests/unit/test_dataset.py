@@ -171,7 +171,7 @@ GARBAGE = {
     "no dict": encode(Message(Kind.SAMPLE, [1])),
     "unknown kind": encode(Message("x" * 1000, {})),
     "truncated": sample(0)[:-1],
-    "foreign memory": encode(Message(Kind.WELCOME, {"path": "/etc/passwd", "token": 1}, btid=7)),
+    "foreign memory": encode(Message(Kind.WELCOME, {"stream": "s", "path": "/etc/passwd", "token": 1}, btid=7)),
 }
 
 

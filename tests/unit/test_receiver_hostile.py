@@ -219,7 +219,7 @@ PATHS = [
 def test_shared_memory_elsewhere_is_refused(
     impostor: Impostor, receiver: SampleReceiver, source: Source, path: Any
 ) -> None:
-    impostor.say(Kind.WELCOME, {"path": path, "token": 1})
+    impostor.say(Kind.WELCOME, {"stream": "s", "path": path, "token": 1})
     impostor.send(good(0))
     assert until(receiver, 0)[0] == [0]
     source.listen()
@@ -232,7 +232,7 @@ def test_shared_memory_elsewhere_is_refused(
 def test_a_token_of_another_type_is_refused(
     impostor: Impostor, receiver: SampleReceiver, source: Source, token: Any
 ) -> None:
-    impostor.say(Kind.WELCOME, {"path": "/dev/shm/none", "token": token})
+    impostor.say(Kind.WELCOME, {"stream": "s", "path": "/dev/shm/none", "token": token})
     impostor.say(Kind.WELCOME, [1, "path"])
     impostor.send(good(0))
     assert until(receiver, 0)[0] == [0]
@@ -246,11 +246,11 @@ def test_a_ring_that_is_gone_is_asked_for_again_and_not_for_ever(
 ) -> None:
     """It may have been read out by others, and removed, while the message was on its way."""
     for _ in range(4):
-        impostor.say(Kind.WELCOME, {"path": "/dev/shm/none", "token": 1})
+        impostor.say(Kind.WELCOME, {"stream": "s", "path": "/dev/shm/none", "token": 1})
         time.sleep(0.02)
         source.listen()
     assert source._host
-    impostor.say(Kind.WELCOME, {"path": "/dev/shm/none", "token": 1})
+    impostor.say(Kind.WELCOME, {"stream": "s", "path": "/dev/shm/none", "token": 1})
     time.sleep(0.02)
     source.listen()
     assert not source._host  # by message, then

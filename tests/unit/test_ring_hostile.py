@@ -60,7 +60,7 @@ class Forger:
                 self.made += 1
 
     def offer(self) -> None:
-        self._impostor.say(Kind.WELCOME, {"path": str(self.path), "token": self._chain.to_read().token})
+        self._impostor.say(Kind.WELCOME, {"stream": "s", "path": str(self.path), "token": self._chain.to_read().token})
         deadline = time.monotonic() + 5
         refused = self._source.refused
         while not self._source.reads_ring and self._source.refused == refused and time.monotonic() < deadline:

@@ -332,6 +332,21 @@ def test_the_account_can_be_asked_for_at_any_time(instance: Start, copy: bool) -
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("copy", [True, False])
+def test_what_came_and_was_not_delivered_is_counted(instance: Start, transport: str, copy: bool) -> None:
+    with StreamLoader(instance(samples(200), transport).address, 4, copy=copy) as loader:
+        batches = iter(loader)
+        delivered = numbers([next(batches) for _ in range(3)])
+        time.sleep(0.2)  # some are prefetched, and one is begun
+    stats = loader.stats()
+    assert stats.dropped >= 4
+    assert stats.received == len(delivered) + stats.dropped
+    with StreamLoader(instance(samples(10), transport, btid=8).address, 4, copy=copy, drop_last=True) as loader:
+        assert len(list(loader)) == 2
+        assert loader.stats().dropped == 2
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
 def test_a_failed_script_raises_when_all_before_it_is_delivered(instance: Start, transport: str) -> None:
     seen = []
     with StreamLoader(instance(samples(9), transport, then="error").address, 4) as loader:

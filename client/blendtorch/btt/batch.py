@@ -26,12 +26,14 @@ class Delivery:
         batch: The batch.
         positions: For each source that it has samples of: seq, index and done of the next one.
         release: Gives shared memory back that the batch lies in; to be called when it is not used any more.
+        count: How many samples it has.
         in_shared_memory: Whether there is any.
     """
 
     batch: Batch
     positions: dict[int, tuple[int, int, int]]
     release: Callable[[], None]
+    count: int
     in_shared_memory: bool = False
 
 
@@ -117,7 +119,7 @@ class BatchBuilder:
             batch[name] = tensor if self.count == self._size else tensor[: self.count]
         for name, values in self._lists.items():
             batch[name] = stack(values[: self.count])
-        return Delivery(batch, self._positions, lambda: None)
+        return Delivery(batch, self._positions, lambda: None, self.count)
 
     def _array(self, name: str, values: np.ndarray) -> np.ndarray | None:
         """Where the field's values go; None when they do not stack with what is there."""
@@ -139,7 +141,7 @@ def of_views(group: Group) -> Delivery:
     """The batch that samples are already, where they lie."""
     batch = who_made_it(np.full(len(group), group.btid or 0, np.int64), group.words)
     batch |= {name: torch.from_numpy(values) for name, values in group.fields.items()}
-    return Delivery(batch, {group.source: position_after(group)}, group.release, group.in_shared_memory)
+    return Delivery(batch, {group.source: position_after(group)}, group.release, len(group), group.in_shared_memory)
 
 
 def position_after(group: Group, last: int = -1) -> tuple[int, int, int]:

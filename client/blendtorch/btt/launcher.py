@@ -196,6 +196,11 @@ class BlenderLauncher:
         if self._monitor and self._monitor.failure is not None:
             raise self._monitor.failure
 
+    @property
+    def restarting(self) -> bool:
+        """Whether any instance is being restarted; its stream goes on when it runs again."""
+        return self._monitor is not None and self._monitor.restarting
+
     def wait(self, timeout_s: float | None = None) -> bool:
         """Waits until all instances have ended for good.
 

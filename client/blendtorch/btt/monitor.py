@@ -63,6 +63,11 @@ class Monitor:
         return [supervisor.instance for supervisor in self._supervisors if not supervisor.greeted]
 
     @property
+    def restarting(self) -> bool:
+        """Whether any instance is being restarted."""
+        return any(supervisor.restarting for supervisor in self._supervisors)
+
+    @property
     def over(self) -> bool:
         """Whether all instances have ended, and none will be restarted."""
         return all(btid in self._replaced for btid in range(len(self._supervisors)))

@@ -32,11 +32,10 @@ class InstanceStats:
     @classmethod
     def of(cls, source: Source) -> "InstanceStats":
         """The account as it is now."""
-        account = source.account
         return cls(
-            account.received,
+            source.received,
             source.lost,
-            account.duplicated,
+            source.duplicated,
             source.refused,
             source.queued,
             source.epoch,
@@ -52,16 +51,19 @@ class StreamStats:
         instances: For each instance, in the order of the addresses.
         trainer_waited_s: Seconds that the trainer has waited for batches, until now.
         batches_ready: Batches that wait for the trainer, now.
+        dropped: Samples that came and are in no batch that was delivered: the loader was closed, a transform has failed,
+            or a last batch was not full (`drop_last`).
     """
 
     instances: tuple[InstanceStats, ...]
     trainer_waited_s: float
     batches_ready: int
+    dropped: int
 
     @classmethod
-    def of(cls, sources: Sequence[Source], trainer_waited_s: float, batches_ready: int) -> "StreamStats":
+    def of(cls, sources: Sequence[Source], trainer_waited_s: float, batches_ready: int, dropped: int) -> "StreamStats":
         """The account as it is now."""
-        return cls(tuple(map(InstanceStats.of, sources)), trainer_waited_s, batches_ready)
+        return cls(tuple(map(InstanceStats.of, sources)), trainer_waited_s, batches_ready, dropped)
 
     @property
     def received(self) -> int:

@@ -15,6 +15,7 @@ from ..wire.group import Group
 from ..wire.sample_receiver import SampleReceiver
 from .batch import Batch, BatchBuilder, Delivery, of_views
 from .buffer_pool import BufferPool
+from .launcher import BlenderLauncher
 from .pinning import Pinner
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class StreamConnection:
     Attributes:
         receiver: Where samples come from.
         queue: What waits for the trainer.
+        dropped: How many samples came that are in no batch that was delivered.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class StreamConnection:
         pinner: Pinner,
         receive_options: dict[str, Any],
         owed: list[tuple[int, int, int]] | None,
+        launcher: BlenderLauncher | None,
     ) -> None:
         self._addresses = addresses
         self._batch_size = batch_size
@@ -65,10 +68,12 @@ class StreamConnection:
         self._copy = copy
         self._whole = whole
         self._timeout_s = timeout_s
+        self._launcher = launcher
         self._pool = pool
         self._pinner = pinner
         self.receiver = SampleReceiver(addresses, owed=owed, **receive_options)
         self.queue: queue.Queue[_Queued] = queue.Queue(prefetch)
+        self.dropped = 0
         self._builder = BatchBuilder(batch_size, pool)
         self._views: set[int] = set()  # batches that lie in shared memory and were not released yet
         self._told_of_copies = False
@@ -105,6 +110,7 @@ class StreamConnection:
             self._take_back()
             thread.join(_TURN_S / 10)
         self._take_back()
+        self._drop_unfinished()
 
     def close(self) -> None:
         """To be called after `end`."""
@@ -125,7 +131,15 @@ class StreamConnection:
             while True:
                 delivery = self.queue.get_nowait()
                 if isinstance(delivery, Delivery):
-                    delivery.release()
+                    self._drop(delivery)
+
+    def _drop(self, delivery: Delivery) -> None:
+        delivery.release()
+        self.dropped += delivery.count
+
+    def _drop_unfinished(self) -> None:
+        self.dropped += self._builder.count
+        self._builder = BatchBuilder(self._batch_size, self._pool)
 
     # The background thread
 
@@ -141,7 +155,7 @@ class StreamConnection:
                     passed_on = self._put(delivery)
                 finally:
                     if not passed_on:
-                        delivery.release()
+                        self._drop(delivery)
                 if not passed_on:
                     return
             self._put(_End())
@@ -186,8 +200,11 @@ class StreamConnection:
             finally:
                 group.release()  # before the batches are used: that may take its time
             yield from full
-        if self._builder.count and not self._drop_last and not self._stop.is_set():
-            yield self._finish()
+        if self._builder.count and not self._stop.is_set():
+            if self._drop_last:
+                self._drop_unfinished()
+            else:
+                yield self._finish()
 
     def _finish(self) -> Delivery:
         # Kept here: what is collected when no sample comes in time is not lost.
@@ -225,17 +242,22 @@ class StreamConnection:
         while not self._stop.is_set():
             turn_s = min(_TURN_S, self._timeout_s - waited_s)
             started = time.monotonic()
-            held = bool(self._views)  # there may be no room for samples until the trainer goes on
+            excused = self._is_excused()
             try:
                 return self.receiver.receive(most, turn_s)
             except PeerTimeout:
-                waited_s = 0.0 if held or self._views else waited_s + time.monotonic() - started
+                waited_s = 0.0 if excused or self._is_excused() else waited_s + time.monotonic() - started
                 if waited_s >= self._timeout_s:
                     raise PeerTimeout(
                         f"no sample came from {', '.join(self._addresses)} for {self._timeout_s:g} s. Is Blender still "
                         "rendering (raise timeoutms), or does the script wait for something (see its log)?"
                     ) from None
         return None
+
+    def _is_excused(self) -> bool:
+        """Whether no sample may come for a good reason."""
+        # There may be no room for samples until the trainer goes on.
+        return bool(self._views) or (self._launcher is not None and self._launcher.restarting)
 
 
 def _is_batch(group: Group, batch_size: int) -> bool:

@@ -54,7 +54,8 @@ class StreamLoader:
             waited for; copies on other streams are yours to wait for). Where samples do not come by shared memory, or do
             not stack, or another receiver has begun a batch of the same instance, batches are copied all the same.
         timeoutms: How many milliseconds to wait for a sample. With `copy=False` it is not counted while a batch is in use
-            or waits to be used, for there may be no room for samples.
+            or waits to be used, for there may be no room for samples; with `btt.stream` not while an instance is being
+            restarted.
         queue_size: How many samples of each instance may wait here that do not come by shared memory.
         allow_pickle: Whether pickled fields are loaded. **A pickle can execute code**: only from Blenders you trust.
         curve: The keys of the launch, `launch_info.curve`, for Blenders on other machines.
@@ -189,8 +190,8 @@ class StreamLoader:
         connection, waits_since = self._connection, self._waits_since
         if connection is not None:
             waited_s = self._waited_s + (0.0 if waits_since is None else time.perf_counter() - waits_since)
-            return StreamStats.of(connection.receiver.sources, waited_s, connection.queue.qsize())
-        return self._last_stats or StreamStats((InstanceStats(),) * len(self._addresses), 0.0, 0)
+            return StreamStats.of(connection.receiver.sources, waited_s, connection.queue.qsize(), connection.dropped)
+        return self._last_stats or StreamStats((InstanceStats(),) * len(self._addresses), 0.0, 0, 0)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the stream is, behind the last batch that was yielded: plain numbers, for `torch.save` or JSON.
@@ -227,7 +228,7 @@ class StreamLoader:
         self._batches = self._batches_before = state["batches"]
 
     def close(self) -> None:
-        """Ends the stream, and the iteration under way, in whichever thread; what is prefetched is dropped.
+        """Ends the stream, and the iteration under way, in whichever thread; what is prefetched is dropped, and counted.
 
         The loader can be iterated over again, and connects anew.
         """
@@ -288,7 +289,7 @@ class StreamLoader:
     def _connected(self) -> StreamConnection:
         if self._connection is None:
             owed = self._positions if any(map(any, self._positions)) else None
-            self._connection = self._connect(owed=owed)
+            self._connection = self._connect(owed=owed, launcher=self.launcher)
             # Not at the program's end: the thread is a daemon, and its process's death tells the instances.
             self._abandon = weakref.finalize(self, self._connection.abandon)
             self._abandon.atexit = False

@@ -110,6 +110,11 @@ class Supervisor:
         self._fruitless = 0  # restarts in a row after which no sample came
         self._too_big_since: float | None = None
 
+    @property
+    def restarting(self) -> bool:
+        """Whether it is to be started again, or was, and has not reported since."""
+        return not self.over and (self._due is not None or (self.instance.epoch > 0 and self._vitals is None))
+
     def take(self, message: Message, now: float) -> None:
         """Takes what the instance reports. What the predecessor of the running process had sent is passed over."""
         body = message.body

@@ -15,6 +15,7 @@ from .owned_folder import boot_id
 
 SHARED_MEMORY = Path("/dev/shm")
 MAX_WINDOW = 1 << 20
+MOST_UNCONFIRMED = 50_000  # messages to one receiver
 MAX_RECEIVERS = 4096
 MAX_HAVE = 1024
 # Of messages to one receiver: what stays in the processor's cache until it is used is copied much faster.
@@ -71,6 +72,7 @@ class Ready:
             have heard of them. Not in each message, but in the first one of an epoch.
         epoch: Of the instance that it has last heard of.
         owed: seq, index and done of the first sample that it wants; 0, 0, 0 for all.
+        stream: The stream that all this is about, "" when it has not heard of any.
         batch: How many samples it takes at a time, which then lie side by side in the ring; 0 for any number.
     """
 
@@ -83,6 +85,7 @@ class Ready:
     owed: tuple[int, int, int] = (0, 0, 0)
     batch: int = 0
     epoch: int = 0
+    stream: str = ""
 
     @classmethod
     def of(cls, message: Message) -> "Ready":
@@ -92,7 +95,7 @@ class Ready:
             ProtocolError: It is no such message.
         """
         body: dict[str, Any] = message.body if isinstance(message.body, dict) else {}
-        texts = [body.get(name) for name in ("receiver", "host", "ring")]
+        texts = [body.get(name) for name in ("receiver", "host", "ring", "stream")]
         numbers = [body.get(name) for name in ("window", "batch", "epoch")]
         good = (
             message.kind == Kind.READY
@@ -115,6 +118,7 @@ class Ready:
             tuple(body["owed"]),
             body["batch"],
             body["epoch"],
+            body["stream"],
         )
 
     def to_body(self) -> dict[str, Any]:

@@ -37,6 +37,7 @@ class RingStream:
     Attributes:
         ring: The ring.
         epoch: How often the instance was restarted when it made what was taken last.
+        is_last: Whether nothing more will come, though nobody has closed the ring.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class RingStream:
     ) -> None:
         self.ring = RingReader(path, token)
         self.epoch = 0
+        self.is_last = False
         self._number = number
         self._account = account
         self._batch = batch if batch and self.ring.num_slots % batch == 0 else 0
@@ -115,7 +117,7 @@ class RingStream:
         elif self._batch:
             # Whole batches, each where one lies side by side.
             most = min(most, self._batch - ring.tail % self._batch)
-            if ring.waiting < most and not ring.closed:
+            if ring.waiting < most and not (ring.closed or self.is_last):
                 return
         elif self._would_rather_wait(min(most, ring.num_slots // 2)):
             return

@@ -55,7 +55,7 @@ class Roster:
         self.wants_ring = False
         self.parting = False
 
-    def join(self, name: str, peer: bytes, window: int) -> Receiver:
+    def join(self, name: str, peer: bytes) -> Receiver:
         """A new receiver.
 
         Raises:
@@ -63,7 +63,7 @@ class Roster:
         """
         if len(self.there) >= MAX_RECEIVERS:
             raise ProtocolError(f"there are {MAX_RECEIVERS} receivers already.")
-        self.there[name] = Receiver(peer, window, False)
+        self.there[name] = Receiver(peer, 0, False)
         return self.there[name]
 
     def leave(self, name: str) -> None:

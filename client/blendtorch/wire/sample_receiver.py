@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 from ..errors import PeerTimeout
@@ -51,19 +52,11 @@ class SampleReceiver:
     ) -> None:
         self._addresses = list(addresses)
         self._by_index = order == "index" and len(self._addresses) > 1
-        self.sources: list[Source] = []
-        for i, address in enumerate(self._addresses):
-            self.sources.append(
-                Source(
-                    i,
-                    address,
-                    window=queue_size,
-                    batch=batch,
-                    allow_pickle=allow_pickle,
-                    owed=owed[i] if owed else (0, 0, 0),
-                    curve=curve,
-                )
-            )
+        self._make_source = partial(Source, window=queue_size, batch=batch, allow_pickle=allow_pickle, curve=curve)
+        self.sources = [
+            self._make_source(i, address, owed=owed[i] if owed else (0, 0, 0))
+            for i, address in enumerate(self._addresses)
+        ]
         self._waiter = Waiter()
         self._turn = 0
         self._listen_at = self._say_ready_at = 0.0
@@ -125,8 +118,12 @@ class SampleReceiver:
             self._say_ready_at = now + _SAY_READY_EVERY_S
             for source in self.sources:
                 source.say_ready()
-        for source in self.sources:
+        for i, source in enumerate(self.sources):
             source.listen()
+            if source.over:  # another launch has taken the place of the one before
+                source.close()
+                self.sources[i] = self._make_source(i, source.address, before=source)
+                self.sources[i].say_ready()
         self._listen_at = now + _LISTEN_EVERY_S
 
     def _take_in_turn(self, most: int) -> Group | None:

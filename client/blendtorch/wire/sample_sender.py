@@ -5,8 +5,10 @@
 
 import contextlib
 import logging
+import secrets
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from .launch_args import DEFAULT_SHM_BYTES
 from .ledger import Ledger, Position
 from .message import Kind, Message
 from .pause import Pause, Waiter
-from .receivers import Ready, Receiver
+from .receivers import MOST_UNCONFIRMED, Ready, Receiver
 from .recycled_memory import RecycledMemory
 from .refusals import log_refusal
 from .ring_chain import RingChain
@@ -92,6 +94,8 @@ class SampleSender:
         self._rings = RingChain(folder, f"{name}-{btid}", shm_bytes, queue_size)
         self._ledger = Ledger(None if folder is None else folder / f"{name}-{btid}.ledger")
         self._roster = Roster(self._router, queue_size)
+        # A successor in the same folder goes on with this stream; any other process begins another one.
+        self._stream = secrets.token_hex(8) if folder is None else folder.name
         self._last_by_ring = False
         self._listen_at = self._look_after_at = 0.0
         self._parting: Message | None = None
@@ -334,6 +338,8 @@ class SampleSender:
     # Receivers
 
     def _hear(self, peer: bytes, ready: Ready) -> None:
+        if ready.stream not in ("", self._stream):  # of another launch, before this one, at the same address
+            ready = replace(ready, taken=-1, have=(), owed=(0, 0, 0))
         self._roster.has(ready.have)
         if ready.window == 0:
             self._roster.farewell(ready.receiver, ready.taken)
@@ -345,7 +351,7 @@ class SampleSender:
             if not self._roster.there and ready.owed > (self.resumed.seq, self.resumed.index, self.resumed.done):
                 self.resumed = Position(*ready.owed)
                 self._next = max(self._next, self.resumed)
-            receiver = self._roster.join(ready.receiver, peer, ready.window)
+            receiver = self._roster.join(ready.receiver, peer)
             self._rings.ask(ready.batch)
         if self._epoch > 0 and len(self._had) < _MOST_HAD:
             self._had.update(seq for seq in ready.have if seq >= self._next.seq)
@@ -354,7 +360,7 @@ class SampleSender:
         receiver.confirm(ready.taken)
         if receiver.peer != peer:
             self._roster.reconnect(receiver, peer)
-        receiver.window = ready.window
+        receiver.window = min(ready.window, MOST_UNCONFIRMED)
         receiver.ring = bool(ready.host) and ready.host == self._rings.host
         self._roster.sort(self._rings.possible)
         if asks or receiver.ring:
@@ -369,7 +375,7 @@ class SampleSender:
             receiver: The receiver.
             reads: Which ring it has said that it reads; None when it has not been asked.
         """
-        body: dict[str, Any] = {"reads": reads}
+        body: dict[str, Any] = {"stream": self._stream, "reads": reads}
         ring = self._rings.to_read() if receiver.ring and not self._rings.has(reads or "") else None
         if ring is not None:
             body |= {"path": str(ring.path), "token": ring.token}
@@ -380,7 +386,8 @@ class SampleSender:
     def _is_there(self, receiver: Receiver) -> bool:
         if not receiver.unconfirmed and time.monotonic() < receiver.heard_at + _SILENCE_S:
             return True
-        probe = Message(Kind.WELCOME, {"reads": None}, self._btid, self._epoch, self.made)
+        body = {"stream": self._stream, "reads": None}
+        probe = Message(Kind.WELCOME, body, self._btid, self._epoch, self.made)
         return self._router.send(receiver.peer, encode(probe))
 
     def _part(self, kind: Kind, body: dict[str, Any], duration_s: float) -> None:

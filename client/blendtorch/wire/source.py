@@ -13,7 +13,7 @@ from .curve import CurveKeys
 from .group import Group
 from .layout import Field, Layout
 from .message import Kind, Message, script_error
-from .receivers import BYTES_ON_THEIR_WAY, MAX_HAVE, MAX_WINDOW, Ready, host_id, offered_ring
+from .receivers import BYTES_ON_THEIR_WAY, MAX_HAVE, MAX_WINDOW, MOST_UNCONFIRMED, Ready, host_id, offered_ring
 from .refusals import log_refusal
 from .ring_stream import RingStream, is_sample
 from .seq_account import SeqAccount
@@ -38,10 +38,11 @@ class Source:
         allow_pickle: Whether pickled fields are loaded.
         owed: seq, index and done of the first sample wanted.
         curve: The keys of the launch, where it has some.
+        before: The source that was here before, of another stream: its counts go on.
 
     Attributes:
         number, address: The same.
-        account: What came.
+        account: What came of this stream.
         refused: How many messages and samples were refused.
         btid: Id of the instance, once it is known.
         epoch: How often it was restarted, as far as it is known.
@@ -59,18 +60,22 @@ class Source:
         allow_pickle: bool = False,
         owed: tuple[int, int, int] = (0, 0, 0),
         curve: CurveKeys | None = None,
+        before: "Source | None" = None,
     ) -> None:
         self.number = number
         self.address = address
         self.account = SeqAccount()
-        self.refused = 0
+        self._before = (before.received, before.duplicated, before.lost) if before else (0, 0, 0)
+        self.refused: int = before.refused if before else 0
+        self._stream = ""  # once it is known
+        self._is_another = False
         self.btid: int | None = None
         self.epoch = 0
         self.waited_s = 0.0
         self._owed = owed
         self._batch = batch
         self._allow_pickle = allow_pickle
-        self._window = window
+        self._window = min(window, MOST_UNCONFIRMED)
         self._id = secrets.token_hex(8)
         self._host = host_id()
         self._socket = MessageSocket(
@@ -130,9 +135,19 @@ class Source:
         return made if type(made) is int else None
 
     @property
+    def received(self) -> int:
+        """How many samples came."""
+        return self._before[0] + self.account.received
+
+    @property
+    def duplicated(self) -> int:
+        """How many samples came again; they were not delivered."""
+        return self._before[1] + self.account.duplicated
+
+    @property
     def lost(self) -> int:
         """How many samples did not come: of those before the last that came, or at the end of the stream of all."""
-        return self.account.lost_before(self._made() or 0) if self.ended else self.account.lost_before(0)
+        return self._before[2] + self.account.lost_before(self._made() or 0 if self.ended else 0)
 
     def waiting(self) -> bool:
         """Whether a sample can be taken."""
@@ -141,7 +156,12 @@ class Source:
     @property
     def hears(self) -> bool:
         """Whether `listen` takes what comes: not while as much waits to be taken as an instance may send."""
-        return len(self._inbox) < self._most_waiting
+        return len(self._inbox) < self._most_waiting and not self._is_another
+
+    @property
+    def over(self) -> bool:
+        """Whether another stream is at the address now, and everything of this one was taken."""
+        return self._is_another and not self.waiting()
 
     def say_ready(self, whole: bool = True) -> None:
         """Tells the instance that this receiver is here, and what it has got; all that a successor has to know, or not."""
@@ -234,7 +254,7 @@ class Source:
         inbox = self._inbox if window else ()  # at a farewell it goes to others
         have = (*self._have, *(message.seq for message in inbox))[-MAX_HAVE:] if whole else ()
         epoch = min(self.epoch, MAX_WINDOW)
-        ready = Ready(self._id, window, self._host, ring, taken, have, self._owed, self._batch, epoch)
+        ready = Ready(self._id, window, self._host, ring, taken, have, self._owed, self._batch, epoch, self._stream)
         self._socket.try_send(Message(Kind.READY, ready.to_body()))
 
     def _hear_next(self) -> bool:
@@ -254,6 +274,15 @@ class Source:
         if message.kind == Kind.SAMPLE and is_sample(message.body):
             self._inbox.append(message)
         elif message.kind == Kind.WELCOME and isinstance(message.body, dict):
+            stream = message.body.get("stream")
+            if type(stream) is not str or not stream:
+                raise ProtocolError("it welcomes to a stream without a name.")
+            if self._stream not in ("", stream):
+                self._is_another = True
+                if self._ring is not None:
+                    self._ring.is_last = True
+                return
+            self._stream = stream
             if message.epoch > self.epoch:
                 self.epoch = message.epoch
                 self.say_ready()
