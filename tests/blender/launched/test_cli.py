@@ -51,6 +51,7 @@ def test_examples(tmp_path, name):
         assert Image.open(tmp_path / "batch.png").size == (2 * 320 + 2, 2 * 240 + 2)
 
 
+@pytest.mark.one_blender
 def test_launch_by_the_predecessors_config(script, blender, tmp_path):
     """A launch.json, with a script path relative to it; a client that knows only the launch info connects."""
     (tmp_path / "script.py").write_bytes(script("stream").read_bytes())
@@ -85,6 +86,7 @@ def test_launch_by_the_predecessors_config(script, blender, tmp_path):
     assert not info_file.exists()
 
 
+@pytest.mark.one_blender
 def test_launch_ends_with_its_instances(script, blender, tmp_path):
     process = command("launch", script("exits_well"), "--blender", blender, "--out", tmp_path / "info.json", "-n", "2")
     output, _ = process.communicate(timeout=60)
@@ -111,6 +113,7 @@ def test_launch_with_a_bad_config(tmp_path, capsys, config, message):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.one_blender
 def test_failing_script_is_told(script, blender, tmp_path):
     process = command("launch", script("syntax_error"), "--blender", blender, "--out", tmp_path / "info.json")
     output, _ = process.communicate(timeout=60)

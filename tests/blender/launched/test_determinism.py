@@ -84,6 +84,7 @@ def test_the_number_of_instances_and_restarts_do_not_change_the_samples(launch, 
         assert stream == expected
 
 
+@pytest.mark.one_blender
 @pytest.mark.parametrize("proto", ["shm", "tcp"])
 def test_by_index_the_whole_stream_is_the_same(launch, proto):
     """Batch after batch to the byte; also with a restart, and resumed in another launch."""
@@ -101,6 +102,7 @@ def test_by_index_the_whole_stream_is_the_same(launch, proto):
     assert stream(2, {3: 1}) == alone
 
 
+@pytest.mark.one_blender
 @pytest.mark.parametrize(("kind", "num_instances"), [("indices", 2), ("episodes", 1)])
 def test_a_state_resumes_in_another_launch(launch, kind, num_instances):
     def part(state: dict | None, num_batches: int | None) -> tuple[list[str], dict]:

@@ -57,10 +57,21 @@ def trainer(script, blender, tmp_path):
     return start
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_trainer_is_ended_by_a_signal(trainer, number, num_workers):
-    process, pids = trainer(num_workers)
+SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_trainer_is_ended_by_a_signal(trainer, number):
+    end_trainer(*trainer(0), number)
+
+
+@pytest.mark.one_blender
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_trainer_with_workers_is_ended_by_a_signal(trainer, number):
+    end_trainer(*trainer(2), number)
+
+
+def end_trainer(process: subprocess.Popen, pids: list[int], number: int) -> None:
     processes = family(pids)
     assert len(processes) == 4  # each Blender has started a child
     process.send_signal(number)

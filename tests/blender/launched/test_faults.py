@@ -71,6 +71,7 @@ def disturbed(batches: Iterator[dict], at: dict[int, Callable[[], object]]) -> I
         yield batch
 
 
+@pytest.mark.one_blender
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_instances_that_are_killed_lose_nothing(launch, blender, transport):
     def kill(launcher: btt.BlenderLauncher, btid: int) -> None:

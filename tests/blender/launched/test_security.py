@@ -25,6 +25,7 @@ def channels():
         channel.close()
 
 
+@pytest.mark.one_blender
 def test_only_who_has_the_launch_info_gets_in(script, blender, channels, tmp_path, monkeypatch):
     # Keys of another launch do not reach the instances.
     monkeypatch.setenv(ENVIRONMENT_VARIABLE, btt.CurveKeys.generate().to_text())
@@ -117,10 +118,10 @@ def test_samples_are_for_those_with_keys_alone(script, blender, shm_bytes):
     ) as launcher:
         info = launcher.launch_info
         address = f"tcp://127.0.0.1:{info.addresses['DATA'][0].rpartition(':')[2]}"
-        for keys in (None, btt.CurveKeys.generate()):
-            for stranger in (btt.RemoteIterableDataset(address, curve=keys), btt.StreamLoader(address, curve=keys)):
-                with pytest.raises(btt.AuthenticationError, match="curve="):
-                    next(iter(stranger))
+        strangers = (btt.RemoteIterableDataset(address), btt.StreamLoader(address, curve=btt.CurveKeys.generate()))
+        for stranger in strangers:
+            with pytest.raises(btt.AuthenticationError, match="curve="):
+                next(iter(stranger))
         items = list(btt.RemoteIterableDataset(address, max_items=5, curve=info.curve))
         assert [item["btseq"] for item in items] == [0, 1, 2, 3, 4]
         with btt.StreamLoader(address, 4, curve=info.curve) as loader:

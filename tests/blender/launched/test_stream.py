@@ -90,6 +90,7 @@ def test_what_is_queued_at_the_end_of_the_script_still_arrives(script, blender):
     assert len(items) == 20
 
 
+@pytest.mark.one_blender
 def test_the_number_of_instances_does_not_change_the_samples(blender):
     """A sample's picture and boxes depend on (seed, episode, frame) alone, to the byte."""
 

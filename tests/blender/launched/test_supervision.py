@@ -188,6 +188,7 @@ def test_a_memory_budget_that_is_too_small_is_told(launch):
         assert launcher.restarts == []
 
 
+@pytest.mark.one_blender
 def test_frames_are_budgeted_without_end(launch, count):
     """Being recycled is no failure: it happens more often than `max_restarts`, and with "raise", too."""
     with launch("", frame_budget=20, max_restarts=1, on_failure="raise") as launcher:
