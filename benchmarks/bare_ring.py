@@ -7,12 +7,14 @@ and the reader copies them out of it into batches, or takes eight slots at a tim
 """
 
 import mmap
+import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import cycle
 from pathlib import Path
 
@@ -61,17 +63,18 @@ def bare_ring(producers: int, slots: int, copy: bool) -> Iterator[BareRing]:
         paths = [Path(folder) / str(i) for i in range(producers)]
         for path in paths:
             path.write_bytes(bytes(HEADER_BYTES + slots * int(np.prod(FRAME))))
-        processes = [subprocess.Popen([sys.executable, __file__, str(path), str(slots)]) for path in paths]
-        try:
+        with ExitStack() as ends:
+            for path in paths:
+                # It ends with its standard input, which ends with this process.
+                process = subprocess.Popen([sys.executable, __file__, str(path), str(slots)], stdin=subprocess.PIPE)
+                ends.callback(process.wait)
+                ends.callback(process.kill)
             yield BareRing(paths, slots, copy)
-        finally:
-            for process in processes:
-                process.kill()
-                process.wait()
 
 
 def produce(path: Path, slots: int) -> None:
-    """Writes frames as fast as there is room, until it is killed."""
+    """Writes frames as fast as there is room, until standard input ends."""
+    threading.Thread(target=lambda: os._exit(len(sys.stdin.read())), daemon=True).start()
     words, frames = _open(path, slots)
     for sample in cycle(samples("frame")):
         _wait_until(lambda: words[HEAD] - words[TAIL] < slots)

@@ -9,6 +9,7 @@ import pytest
 from loader_samples import Start, numbers, samples, threads
 
 from blendtorch.btt import StreamLoader
+from blendtorch.btt.stream_connection import StreamConnection
 from blendtorch.errors import ConfigError
 from tests.leftovers import leaves_nothing  # noqa: F401  (a fixture)
 
@@ -46,6 +47,22 @@ def test_close_ends_an_iteration_amid_its_body(instance: Start) -> None:
             assert count == 0
             loader.close()
         assert next(iter(loader)) is not None
+
+
+def test_a_batch_that_close_overtakes_is_counted(instance: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    loader = StreamLoader(instance(samples(8), "tcp").address, 4)
+    get = StreamConnection.get
+
+    def get_late(self: StreamConnection) -> Any:
+        delivery = get(self)
+        threading.Thread(target=loader.close).start()
+        time.sleep(0.5)
+        return delivery
+
+    monkeypatch.setattr(StreamConnection, "get", get_late)
+    assert list(loader) == []
+    stats = loader.stats()
+    assert stats.received == stats.dropped >= 4
 
 
 def test_two_threads_at_once_are_refused(instance: Start) -> None:

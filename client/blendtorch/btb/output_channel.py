@@ -24,7 +24,7 @@ class BlenderOutputChannel:
         address: What to bind, usually `btargs.btsockets["DATA"]`.
         btid: Id of this instance, sent along with every sample.
         send_hwm: How many samples may wait before `publish` blocks: in shared memory (large ones at most 4 MB together, or
-            4), or on their way to each client elsewhere (large ones at most 8 MB together, or 2).
+            4), or on their way to each client elsewhere (large ones at most 16 MB together, or 2).
         linger_ms: How many milliseconds samples still queued at the end may take to leave.
         allow_pickle: Whether fields that the protocol has no type for are pickled. Both ends must ask for it.
 

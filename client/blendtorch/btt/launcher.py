@@ -199,7 +199,8 @@ class BlenderLauncher:
     @property
     def restarting(self) -> bool:
         """Whether any instance is being restarted; its stream goes on when it runs again."""
-        return self._monitor is not None and self._monitor.restarting
+        monitor = self._monitor  # another thread may close this launcher
+        return monitor is not None and monitor.restarting
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Waits until all instances have ended for good.

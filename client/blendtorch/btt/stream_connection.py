@@ -13,6 +13,7 @@ import torch
 from ..errors import PeerTimeout
 from ..wire.group import Group
 from ..wire.sample_receiver import SampleReceiver
+from ..wire.source import Source
 from .batch import Batch, BatchBuilder, Delivery, of_views
 from .buffer_pool import BufferPool
 from .launcher import BlenderLauncher
@@ -58,6 +59,7 @@ class StreamConnection:
         pinner: Pinner,
         receive_options: dict[str, Any],
         owed: list[tuple[int, int, int]] | None,
+        streams: list[str] | None,
         launcher: BlenderLauncher | None,
     ) -> None:
         self._addresses = addresses
@@ -71,10 +73,11 @@ class StreamConnection:
         self._launcher = launcher
         self._pool = pool
         self._pinner = pinner
-        self.receiver = SampleReceiver(addresses, owed=owed, **receive_options)
+        self.receiver = SampleReceiver(addresses, owed=owed, streams=streams, **receive_options)
         self.queue: queue.Queue[_Queued] = queue.Queue(prefetch)
         self.dropped = 0
         self._builder = BatchBuilder(batch_size, pool)
+        self._taken_from: dict[int, Source] = {}  # by the number of the source: it changes with the launch
         self._views: set[int] = set()  # batches that lie in shared memory and were not released yet
         self._told_of_copies = False
         self._stop = threading.Event()
@@ -183,6 +186,9 @@ class StreamConnection:
             group = self._receive(self._batch_size if self._whole else self._builder.missing)
             if group is None:
                 break
+            if self._is_of_another_launch(group) and self._builder.has_of(group.source):
+                # Samples of two launches in one batch could not be told apart.
+                yield from self._finish_early()
             # What came before it from the same instance is delivered before it.
             if not self._copy and _is_batch(group, self._batch_size) and not self._builder.has_of(group.source):
                 for values in group.fields.values():
@@ -200,11 +206,20 @@ class StreamConnection:
             finally:
                 group.release()  # before the batches are used: that may take its time
             yield from full
-        if self._builder.count and not self._stop.is_set():
-            if self._drop_last:
-                self._drop_unfinished()
-            else:
-                yield self._finish()
+        if not self._stop.is_set():
+            yield from self._finish_early()
+
+    def _finish_early(self) -> Iterator[Delivery]:
+        """The batch that is not full, where that is wanted."""
+        if self._drop_last:
+            self._drop_unfinished()
+        elif self._builder.count:
+            yield self._finish()
+
+    def _is_of_another_launch(self, group: Group) -> bool:
+        source = self.receiver.sources[group.source]
+        before, self._taken_from[group.source] = self._taken_from.get(group.source, source), source
+        return before is not source
 
     def _finish(self) -> Delivery:
         # Kept here: what is collected when no sample comes in time is not lost.

@@ -142,6 +142,7 @@ class StreamLoader:
         self._closes = 0
         self._held: Delivery | None = None
         self._positions: list[tuple[int, int, int]] = [(0, 0, 0)] * len(self._addresses)
+        self._streams: list[str] | None = None  # that the positions are about, once it has been connected
         self._batches = 0  # of the iteration under way
         self._batches_before = 0  # of the iteration to come, by another loader
         self._waited_s = 0.0
@@ -240,6 +241,7 @@ class StreamLoader:
             self._release_held(everything=True)
             if connection is not None:
                 self._last_stats = replace(self.stats(), batches_ready=0)
+                self._streams = [source.stream for source in connection.receiver.sources]
                 self._connection = None
                 self._abandon.detach()
                 connection.close()
@@ -274,6 +276,9 @@ class StreamLoader:
                 if isinstance(delivery, Delivery):
                     if self._closes != closes:
                         delivery.release()
+                        if self._last_stats is not None:
+                            dropped = self._last_stats.dropped + delivery.count
+                            self._last_stats = replace(self._last_stats, dropped=dropped)
                         return None
                     self._held = delivery
                     for source, position in delivery.positions.items():
@@ -289,7 +294,7 @@ class StreamLoader:
     def _connected(self) -> StreamConnection:
         if self._connection is None:
             owed = self._positions if any(map(any, self._positions)) else None
-            self._connection = self._connect(owed=owed, launcher=self.launcher)
+            self._connection = self._connect(owed=owed, streams=self._streams, launcher=self.launcher)
             # Not at the program's end: the thread is a daemon, and its process's death tells the instances.
             self._abandon = weakref.finalize(self, self._connection.abandon)
             self._abandon.atexit = False

@@ -112,8 +112,11 @@ class Supervisor:
 
     @property
     def restarting(self) -> bool:
-        """Whether it is to be started again, or was, and has not reported since."""
-        return not self.over and (self._due is not None or (self.instance.epoch > 0 and self._vitals is None))
+        """Whether it is being ended to be started again, or was started again and has not reported since."""
+        if self.over or self.failure is not None:
+            return False
+        is_starting = self.instance.epoch > 0 and self._vitals is None
+        return self._due is not None or self._ending is not None or is_starting
 
     def take(self, message: Message, now: float) -> None:
         """Takes what the instance reports. What the predecessor of the running process had sent is passed over."""
@@ -193,7 +196,7 @@ class Supervisor:
         self._due = (due_at, reason)
 
     def _restart(self, reason: str, now: float) -> Restart | None:
-        self._due = self._ending = self._vitals = self._too_big_since = None
+        self._vitals = self._too_big_since = None
         self._started_at = now
         epoch = self.instance.epoch + 1
         try:
@@ -201,6 +204,8 @@ class Supervisor:
         except OSError as error:
             self._give_up(f"{reason}, and could not be started again: {error}.")
             return None
+        finally:
+            self._due = self._ending = None
         return Restart(self.instance.btid, epoch, reason)
 
     def _check(self, now: float) -> None:

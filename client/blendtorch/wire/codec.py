@@ -90,7 +90,8 @@ def decode(frames: Sequence[Buffer], *, allow_pickle: bool = False) -> Message:
     header, buffers = _read_header(frames)
     body = BodyReader(buffers, allow_pickle).whole(header["body"])
     optional = {name: header.get(name) for name in _OPTIONAL}
-    return Message(header["kind"], body, header["btid"], header["epoch"], header["seq"], **optional)
+    nbytes = sum(map(len, frames))
+    return Message(header["kind"], body, header["btid"], header["epoch"], header["seq"], **optional, nbytes=nbytes)
 
 
 def _read_header(frames: Sequence[Buffer]) -> tuple[dict[str, Any], list[memoryview]]:

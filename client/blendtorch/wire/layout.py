@@ -77,12 +77,11 @@ class Field:
             return place.item()
         if self.kind == "scalar":
             return place[()]
-        if self.dtype == "bool":
-            return np.asarray(place.view(np.uint8) != 0)
         if memory is None:
-            return place.copy()
-        copied = memory.take(self.name, self.nbytes).view(self.numpy_dtype).reshape(self.shape)
-        copied[...] = place
+            copied = np.empty(self.shape, self.numpy_dtype)
+        else:
+            copied = memory.take(self.name, self.nbytes).view(self.numpy_dtype).reshape(self.shape)
+        self.write(copied, place)
         return copied
 
 

@@ -1,6 +1,6 @@
 """The message: what `codec` turns into bytes and `sockets` carries."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -16,7 +16,7 @@ class Kind(StrEnum):
     HELLO = "hello"  # instance -> launcher: the script is running; body: versions
     BEAT = "beat"  # instance -> launcher: it lives; body: {"published", "silent_s"}
     READY = "ready"  # receiver -> instance: who it is, what it has got, how many samples it takes more
-    WELCOME = "welcome"  # instance -> receiver: answer to each "ready"; body: {"path", "token"} of a ring, or {}
+    WELCOME = "welcome"  # instance -> receiver: answer to "ready"; body: {"stream", "reads"} and what ring to read
     SAMPLE = "sample"  # instance -> receiver: one sample; body: dict of fields
     END = "end"  # instance -> receiver: the script has ended; body: {"made", "final"}
     ERROR = "error"  # instance -> launcher and receivers: the script raised; body: {"error", "traceback"}
@@ -37,6 +37,7 @@ class Message:
         index: Of a sample, its address in the whole stream, see `blendtorch.btb.sample_indices`.
         time_us: Of a sample, when it was published: microseconds since 1970 by the instance's clock.
         waited_us: Of a sample, how many microseconds the instance has waited for receivers so far.
+        nbytes: In how many bytes it came; 0 where it was not received.
     """
 
     kind: str
@@ -47,6 +48,7 @@ class Message:
     index: int | None = None
     time_us: int | None = None
     waited_us: int | None = None
+    nbytes: int = field(default=0, compare=False)
 
 
 def script_error(message: Message) -> ScriptError:

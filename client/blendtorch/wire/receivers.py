@@ -15,12 +15,11 @@ from .owned_folder import boot_id
 
 SHARED_MEMORY = Path("/dev/shm")
 MAX_WINDOW = 1 << 20
-MOST_UNCONFIRMED = 50_000  # messages to one receiver
 MAX_RECEIVERS = 4096
 MAX_HAVE = 1024
 # Of messages to one receiver: what stays in the processor's cache until it is used is copied much faster.
-BYTES_ON_THEIR_WAY = 8 << 20
-_MAX_TEXT = 1000
+BYTES_ON_THEIR_WAY = 16 << 20
+MAX_TEXT = 1000
 # Of numbers and indices that a receiver asks for: what follows them in an endless stream fits into a message, too.
 _MAX_COUNT = 1 << 48
 
@@ -37,6 +36,7 @@ class Receiver:
         heard_at: When it was last heard of, by `time.monotonic`.
         epoch: Of the instance that it had heard of by then.
         has_got: Whether it was sent samples by message, by this instance or a predecessor.
+        unconfirmed_bytes: How many bytes are unconfirmed.
     """
 
     peer: bytes
@@ -99,7 +99,7 @@ class Ready:
         numbers = [body.get(name) for name in ("window", "batch", "epoch")]
         good = (
             message.kind == Kind.READY
-            and all(type(text) is str and len(text) < _MAX_TEXT for text in texts)
+            and all(type(text) is str and len(text) < MAX_TEXT for text in texts)
             and all(type(number) is int and 0 <= number <= MAX_WINDOW for number in numbers)
             and body["receiver"]
             and type(body.get("taken")) is int
@@ -135,7 +135,7 @@ def offered_ring(body: dict[str, Any]) -> tuple[Path, int]:
     path, token = body.get("path"), body.get("token")
     if type(path) is not str or type(token) is not int:
         raise ProtocolError("it names shared memory without a path and a token.")
-    file = Path(path) if len(path) < _MAX_TEXT and path.isprintable() else None
+    file = Path(path) if len(path) < MAX_TEXT and path.isprintable() else None
     if file is None or SHARED_MEMORY not in file.parents or ".." in file.parts:
         raise ProtocolError(f"it names the shared memory {path[:200]!r}, expected a file in {SHARED_MEMORY}.")
     return file, token

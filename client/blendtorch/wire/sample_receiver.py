@@ -30,6 +30,7 @@ class SampleReceiver:
         allow_pickle: Whether pickled fields are loaded.
         owed: For each address where the stream goes on: seq, index and done of the next sample. None begins with what
             comes.
+        streams: The names of the streams that `owed` is about; None for whichever are there.
         curve: The keys of the launch, where it has some.
 
     Raises:
@@ -48,13 +49,14 @@ class SampleReceiver:
         batch: int = 0,
         allow_pickle: bool = False,
         owed: Sequence[tuple[int, int, int]] | None = None,
+        streams: Sequence[str] | None = None,
         curve: CurveKeys | None = None,
     ) -> None:
         self._addresses = list(addresses)
         self._by_index = order == "index" and len(self._addresses) > 1
         self._make_source = partial(Source, window=queue_size, batch=batch, allow_pickle=allow_pickle, curve=curve)
         self.sources = [
-            self._make_source(i, address, owed=owed[i] if owed else (0, 0, 0))
+            self._make_source(i, address, owed=owed[i] if owed else (0, 0, 0), stream=streams[i] if streams else "")
             for i, address in enumerate(self._addresses)
         ]
         self._waiter = Waiter()
@@ -118,13 +120,20 @@ class SampleReceiver:
             self._say_ready_at = now + _SAY_READY_EVERY_S
             for source in self.sources:
                 source.say_ready()
-        for i, source in enumerate(self.sources):
+        for source in self.sources:
             source.listen()
-            if source.over:  # another launch has taken the place of the one before
-                source.close()
-                self.sources[i] = self._make_source(i, source.address, before=source)
-                self.sources[i].say_ready()
+        # By index all begin the next launch together, or their indices could not be compared.
+        if not self._by_index or all(source.over or source.ended for source in self.sources):
+            self._replace_sources()
         self._listen_at = now + _LISTEN_EVERY_S
+
+    def _replace_sources(self) -> None:
+        """Where another launch has taken the place of the one before, begins anew."""
+        for i, source in enumerate(self.sources):
+            if source.over:
+                self.sources[i] = self._make_source(i, source.address, before=source)
+                source.close()
+                self.sources[i].say_ready()
 
     def _take_in_turn(self, most: int) -> Group | None:
         for i in range(len(self.sources)):
@@ -142,7 +151,7 @@ class SampleReceiver:
             head = source.peek()
             if head is not None:
                 heads.append((head[0], i))
-            elif not source.ended:
+            elif not (source.ended or source.over):
                 return None
         if not heads:
             return None

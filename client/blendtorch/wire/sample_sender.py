@@ -22,7 +22,7 @@ from .launch_args import DEFAULT_SHM_BYTES
 from .ledger import Ledger, Position
 from .message import Kind, Message
 from .pause import Pause, Waiter
-from .receivers import MOST_UNCONFIRMED, Ready, Receiver
+from .receivers import Ready, Receiver
 from .recycled_memory import RecycledMemory
 from .refusals import log_refusal
 from .ring_chain import RingChain
@@ -112,7 +112,7 @@ class SampleSender:
         self._had = {seq for seq in self._ledger.had if self.resumed.seq <= seq < made.seq}
         if self._rings.made and self.resumed < made:  # and what is in the rings
             self._had.update(seq for seq in range(self._ledger.made.seq, made.seq))
-        self._last = Position(0, -1)  # of the sample that was published last, or passed over
+        self._last = Position(0, -1)  # of the sample with an index that was published last, or passed over
 
     @property
     def address(self) -> str:
@@ -159,7 +159,8 @@ class SampleSender:
             elif not self._deliver(position, fields):
                 self._wait(lambda: self._deliver(position, fields), timeout_s)
             self._next = position.after()
-        self._last = position
+        if index is not None:
+            self._last = position
         return is_sent
 
     def ready(self) -> bool:
@@ -265,7 +266,7 @@ class SampleSender:
                     pause.sleep()
                     self.service()
                 else:
-                    self.service(timeout_s=_TURN_S)
+                    self.service(timeout_s=_TURN_S if timeout_s is None else min(_TURN_S, timeout_s))
                 if done():
                     return
                 if timeout_s is not None and pause.waited_s > timeout_s:
@@ -360,7 +361,7 @@ class SampleSender:
         receiver.confirm(ready.taken)
         if receiver.peer != peer:
             self._roster.reconnect(receiver, peer)
-        receiver.window = min(ready.window, MOST_UNCONFIRMED)
+        receiver.window = ready.window
         receiver.ring = bool(ready.host) and ready.host == self._rings.host
         self._roster.sort(self._rings.possible)
         if asks or receiver.ring:

@@ -20,7 +20,6 @@ Pattern = Literal["push", "pull", "pair", "dealer"]
 _PATTERNS = {"push": zmq.PUSH, "pull": zmq.PULL, "pair": zmq.PAIR, "dealer": zmq.DEALER}
 
 DEFAULT_QUEUE_SIZE = 10
-MAX_QUEUED = 100_000  # messages to one receiver of a sample channel
 _COPIED_BYTES = 65_536  # shorter frames are copied by ZeroMQ, which is cheaper than keeping track of them
 _TURN_S = 0.2  # how soon `answer` looks whether to stop
 
@@ -189,8 +188,8 @@ class RouterSocket:
     def __init__(self, address: str, curve: CurveKeys | None = None) -> None:
         self._socket: zmq.Socket = zmq.Context.instance().socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 0)
-        # Samples are bounded by what receivers confirm; this bounds the answers to one that asks and does not read them.
-        self._socket.setsockopt(zmq.SNDHWM, MAX_QUEUED)
+        # What is sent to receivers is bounded by what they confirm. A bound here would look as if one had left.
+        self._socket.setsockopt(zmq.SNDHWM, 0)
         self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_HEADER_BYTES)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self.address = _attach(self._socket, address, True, curve)

@@ -4,6 +4,7 @@ import errno
 import logging
 import secrets
 from collections import deque
+from collections.abc import Set
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from .curve import CurveKeys
 from .group import Group
 from .layout import Field, Layout
 from .message import Kind, Message, script_error
-from .receivers import BYTES_ON_THEIR_WAY, MAX_HAVE, MAX_WINDOW, MOST_UNCONFIRMED, Ready, host_id, offered_ring
+from .receivers import BYTES_ON_THEIR_WAY, MAX_HAVE, MAX_TEXT, MAX_WINDOW, Ready, host_id, offered_ring
 from .refusals import log_refusal
 from .ring_stream import RingStream, is_sample
 from .seq_account import SeqAccount
@@ -38,12 +39,14 @@ class Source:
         allow_pickle: Whether pickled fields are loaded.
         owed: seq, index and done of the first sample wanted.
         curve: The keys of the launch, where it has some.
+        stream: The stream that `owed` is about; "" for whichever is there.
         before: The source that was here before, of another stream: its counts go on.
 
     Attributes:
         number, address: The same.
         account: What came of this stream.
         refused: How many messages and samples were refused.
+        stream: The name of the stream, "" until it is known.
         btid: Id of the instance, once it is known.
         epoch: How often it was restarted, as far as it is known.
         ended: Whether its script has ended and all its samples were taken.
@@ -60,6 +63,7 @@ class Source:
         allow_pickle: bool = False,
         owed: tuple[int, int, int] = (0, 0, 0),
         curve: CurveKeys | None = None,
+        stream: str = "",
         before: "Source | None" = None,
     ) -> None:
         self.number = number
@@ -67,7 +71,7 @@ class Source:
         self.account = SeqAccount()
         self._before = (before.received, before.duplicated, before.lost) if before else (0, 0, 0)
         self.refused: int = before.refused if before else 0
-        self._stream = ""  # once it is known
+        self.stream = stream
         self._is_another = False
         self.btid: int | None = None
         self.epoch = 0
@@ -75,7 +79,7 @@ class Source:
         self._owed = owed
         self._batch = batch
         self._allow_pickle = allow_pickle
-        self._window = min(window, MOST_UNCONFIRMED)
+        self._window = window
         self._id = secrets.token_hex(8)
         self._host = host_id()
         self._socket = MessageSocket(
@@ -87,7 +91,9 @@ class Source:
             curve=curve,
         )
         self._inbox: deque[Message] = deque()
-        self._kinds: dict[str, Field] = {}  # of the last message
+        # Of the last message: the fields, and those that stack.
+        self._names: Set[str] = set()
+        self._kinds: dict[str, Field] = {}
         self._ring: RingStream | None = None
         # As much as can be on its way, from a Blender with a longer queue than this one, too.
         self._most_waiting = min(MAX_HAVE, 2 * window + 64)
@@ -254,7 +260,7 @@ class Source:
         inbox = self._inbox if window else ()  # at a farewell it goes to others
         have = (*self._have, *(message.seq for message in inbox))[-MAX_HAVE:] if whole else ()
         epoch = min(self.epoch, MAX_WINDOW)
-        ready = Ready(self._id, window, self._host, ring, taken, have, self._owed, self._batch, epoch, self._stream)
+        ready = Ready(self._id, window, self._host, ring, taken, have, self._owed, self._batch, epoch, self.stream)
         self._socket.try_send(Message(Kind.READY, ready.to_body()))
 
     def _hear_next(self) -> bool:
@@ -275,14 +281,14 @@ class Source:
             self._inbox.append(message)
         elif message.kind == Kind.WELCOME and isinstance(message.body, dict):
             stream = message.body.get("stream")
-            if type(stream) is not str or not stream:
+            if type(stream) is not str or not 0 < len(stream) < MAX_TEXT:
                 raise ProtocolError("it welcomes to a stream without a name.")
-            if self._stream not in ("", stream):
+            if self.stream not in ("", stream):
                 self._is_another = True
                 if self._ring is not None:
                     self._ring.is_last = True
                 return
-            self._stream = stream
+            self.stream = stream
             if message.epoch > self.epoch:
                 self.epoch = message.epoch
                 self.say_ready()
@@ -306,7 +312,7 @@ class Source:
         message = self._inbox.popleft()
         self._have.append(message.seq)
         self._unconfirmed += 1
-        self._unconfirmed_bytes += sum(x.nbytes for x in message.body.values() if isinstance(x, np.ndarray))
+        self._unconfirmed_bytes += message.nbytes
         if self._unconfirmed >= max(1, self._window // 2) or self._unconfirmed_bytes >= BYTES_ON_THEIR_WAY // 2:
             self.say_ready(whole=False)
         self.btid, self.epoch = message.btid, max(self.epoch, message.epoch)
@@ -331,9 +337,9 @@ class Source:
 
     def _kinds_of(self, sample: dict[str, Any]) -> dict[str, Field]:
         """The fields of a sample that stack; the same object as long as samples are alike."""
-        kinds = self._kinds
-        if kinds.keys() != sample.keys() or not all(field.takes(sample[name]) for name, field in kinds.items()):
-            self._kinds = Layout.of(sample, 0).fields
+        alike = self._names == sample.keys() and all(field.takes(sample[name]) for name, field in self._kinds.items())
+        if not alike:
+            self._names, self._kinds = sample.keys(), Layout.of(sample, 0).fields
         return self._kinds
 
     def _refuse(self, error: Exception, count: int = 1) -> None:
@@ -353,6 +359,7 @@ class Source:
                 allow_pickle=self._allow_pickle,
                 refuse=self._refuse,
             )
+            self._ring.is_last = self._is_another
             head = self._ring.peek()
             self.account.begin(self._next_seq if head is None else head[1])
             self._rings_missing = 0

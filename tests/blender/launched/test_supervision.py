@@ -112,6 +112,18 @@ def test_a_killed_instance_is_restarted_while_the_other_goes_on(launch, count, c
     assert not psutil.pid_exists(after[1])
 
 
+@pytest.mark.one_blender
+def test_a_restart_is_told_while_it_takes_its_time(launch, count):
+    """Then a loader of `btt.stream` does not take the silence for a failure."""
+    with launch("") as launcher:
+        assert not launcher.restarting
+        os.kill(launcher.launch_info.pids[0], signal.SIGKILL)
+        wait_for(lambda: launcher.restarting)
+        wait_for(lambda: count(0, 1))
+        wait_for(lambda: not launcher.restarting)
+    assert not launcher.restarting
+
+
 def test_a_child_of_a_killed_instance_goes_with_it(script, blender, tmp_path):
     with btt.BlenderLauncher(
         script=script("spawns_child"), blend_path=blender, instance_args=[[str(tmp_path / "ended")]]
