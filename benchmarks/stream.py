@@ -162,7 +162,7 @@ def compete(
     launchers: dict[str, btt.BlenderLauncher], bare: dict[str, BareRing], quick: bool
 ) -> tuple[list[Values], list[Row]]:
     """Measures everything; returns the values of all rounds, and the rows about memory."""
-    seconds, rounds = (0.2, 3) if quick else (0.7, 9)
+    seconds, rounds = (0.15, 3) if quick else (0.7, 9)
     addresses = {group: launcher.launch_info.addresses for group, launcher in launchers.items()}
     commands = {
         group: [btt.DuplexChannel(address, btid) for btid, address in enumerate(of_group["CTRL"])]
@@ -386,6 +386,10 @@ def print_asked(rounds: list[Values]) -> None:
         value = row.ratio if other else row.value
         asked = f"{name} >= {least:g} x {other}" if other else f"{name} >= {least:,} a second"
         print(f"| {asked} | {value:,.2f} | {'met' if value >= least else 'not met'} |")
+    print("\n| compared with bare copies in the same run | |\n|---|---|")
+    for name in BARE:
+        stream = name.replace("bare", "shm")
+        print(f"| {stream} / {name} | {row_of_rounds(rounds, stream, '', name).ratio:.2f} |")
 
 
 if __name__ == "__main__":
