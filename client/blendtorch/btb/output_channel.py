@@ -122,12 +122,15 @@ class BlenderOutputChannel:
         return self._sender.ready()
 
     def close(self) -> None:
-        """Closes the channel: clients are told that the stream has ended, and get what is queued within `linger_ms`."""
+        """Closes the channel: clients are told that the stream has ended, and get what is queued within `linger_ms`.
+
+        Not so where this process is ended by SIGTERM: then clients wait for whoever comes in its place.
+        """
         self._session.remove_channel(self)
         self._session.position.owed.pop(self.address, None)
-        # A launched instance that is told to end may be started again, to go on with the stream.
-        interrupted = self._session.interrupted and self._session.args.control is not None
-        self._sender.close(0 if self._session.interrupted else self._linger_s, ended=not interrupted)
+        # What is told to end by a signal may be started again, by the launcher or by hand: receivers wait for that.
+        interrupted = self._session.interrupted
+        self._sender.close(0 if interrupted else self._linger_s, ended=not interrupted)
 
     def _note_owed(self) -> None:
         self._resumed = resumed = self._sender.resumed

@@ -112,7 +112,9 @@ class BlenderLauncher:
         if num_instances < 1:
             raise ConfigError(f"num_instances is {num_instances}, expected at least 1.")
         if script is None:
-            raise ConfigError("script is missing: the Python file that each Blender runs.")
+            raise ConfigError(
+                "script is missing: what each Blender runs. (The first argument is the scene; give script=...)"
+            )
         if isinstance(named_sockets, str) or len(set(named_sockets)) != len(named_sockets):
             raise ConfigError(
                 f"named_sockets is {named_sockets!r}, expected a list of different names such as ['DATA']."

@@ -55,7 +55,7 @@ def stream(
     of_loader = inspect.signature(StreamLoader).parameters
     for name in _INSTEAD.keys() & options.keys():
         raise ConfigError(f"stream has no option {name}: {_INSTEAD[name]}.")
-    known = (of_launcher.keys() | of_loader.keys()) - _INSTEAD.keys()
+    known = (of_launcher.keys() | of_loader.keys() | {"instances"}) - _INSTEAD.keys()
     if unknown := sorted(options.keys() - known):
         raise ConfigError(f"stream has no option {', '.join(unknown)}. Known are {', '.join(sorted(known))}.")
     launch_options = {name: value for name, value in options.items() if name in of_launcher}

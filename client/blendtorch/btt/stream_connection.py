@@ -263,10 +263,15 @@ class StreamConnection:
             except PeerTimeout:
                 waited_s = 0.0 if excused or self._is_excused() else waited_s + time.monotonic() - started
                 if waited_s >= self._timeout_s:
-                    raise PeerTimeout(
-                        f"no sample came from {', '.join(self._addresses)} for {self._timeout_s:g} s. Is Blender still "
-                        "rendering (raise timeoutms), or does the script wait for something (see its log)?"
-                    ) from None
+                    seen = f"no sample came from {', '.join(self._addresses)} for {self._timeout_s:g} s."
+                    if any(source.stream for source in self.receiver.sources):
+                        advice = (
+                            "Is Blender still rendering (raise timeoutms), or does the script wait for something or "
+                        )
+                        advice += "publish nothing (see its log)?"
+                    else:
+                        advice = "Nobody has ever answered there: does Blender run, and bind this address?"
+                    raise PeerTimeout(f"{seen} {advice}") from None
         return None
 
     def _is_excused(self) -> bool:

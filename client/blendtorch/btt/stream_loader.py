@@ -106,7 +106,9 @@ class StreamLoader:
         if pin_memory is None:
             pin_memory = self._device is not None and self._device.type == "cuda"
         if pin_memory and not torch.cuda.is_available():
-            raise ConfigError("pin_memory needs CUDA, and there is none. Leave it out.")
+            raise ConfigError(
+                f"device={device!r}, pin_memory={pin_memory} need CUDA, and torch finds none. Leave them out."
+            )
         self.batch_size = batch_size
         self.num_batches = num_batches
         whole = not copy and not (order == "index" and len(self._addresses) > 1)

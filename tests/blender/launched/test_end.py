@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -125,3 +126,24 @@ def test_logs_stay_where_they_are_asked_for(script, blender, tmp_path):
         assert launcher.wait(timeout_s=60)
     assert sorted(path.name for path in logs.iterdir()) == ["instance-0.log", "instance-1.log"]
     assert "played to the end" in Path(logs / "instance-1.log").read_text()
+
+
+@pytest.mark.one_blender
+def test_a_script_by_hand_that_is_ended_and_started_again(script, blender):
+    """As the panel's Stop and Start: the loader waits, and goes on with what comes."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+    command = [blender, "-m", "blendtorch.btb", script("stream"), "--", "-btsockets", f"DATA={address}"]
+    with btt.StreamLoader(address, 4, timeoutms=60_000) as loader:
+        batches = iter(loader)
+        for _ in range(2):
+            process = subprocess.Popen(command)
+            try:
+                while next(batches)["btseq"][0] != 8:
+                    pass
+                process.terminate()
+                process.wait(timeout=30)
+            finally:
+                process.kill()
+        stats = loader.stats()
+    assert (stats.lost, stats.duplicated, stats.refused) == (0, 0, 0)
