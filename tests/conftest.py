@@ -4,6 +4,6 @@ import signal
 
 
 def pytest_configure() -> None:
-    # A shell without job control starts what runs in its background with Ctrl-C ignored, and so would be all that tests start.
+    # A shell without job control has Ctrl-C ignored by what it starts in its background, and by all that this starts.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
