@@ -95,7 +95,24 @@ def test_a_loader_that_was_closed_meanwhile_begins_anew(launch: tuple[Launch, st
             assert numbers([next(iter(loader))]) == list(range(first, first + 4))
 
 
-def test_by_index_all_begin_the_next_launch_together(tmp_path: Path) -> None:
+def test_a_state_is_of_whichever_launch_is_there(launch: tuple[Launch, str]) -> None:
+    """Of the same seed: it goes on where that one was."""
+    start, address = launch
+    loader = StreamLoader(address, 4, timeoutms=20_000)
+    start(0)
+    with loader:
+        assert numbers([next(iter(loader))]) == [0, 1, 2, 3]
+        state = loader.state_dict()
+    loader.load_state_dict(state)
+    start(100)
+    with loader:  # 100 .. 103 are not made for it: the script's numbers go on from what is published
+        batch = next(iter(loader))
+        assert batch["btseq"].tolist() == [4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_by_index_all_begin_the_next_launch_together(tmp_path: Path, has_ended: bool) -> None:
+    """Also where the script of one has ended before."""
     addresses = [f"ipc://{tmp_path}/{btid}" for btid in (0, 1)]
     leave = threading.Event()
 
@@ -104,6 +121,9 @@ def test_by_index_all_begin_the_next_launch_together(tmp_path: Path) -> None:
         for number in range(count):
             with contextlib.suppress(PeerTimeout):
                 sender.publish(fields(first + number), timeout_s=10)
+        if has_ended and btid == 1 and first == 0:
+            sender.close(5)
+            return
         while not leave.wait(0.01):
             sender.service()
         sender.close(0, ended=False)

@@ -1,7 +1,7 @@
 """Batches, put together from samples as they come."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ class Delivery:
         release: Gives shared memory back that the batch lies in; to be called when it is not used any more.
         count: How many samples it has.
         in_shared_memory: Whether there is any.
+        streams: For each source in `positions` the stream that its position is in.
     """
 
     batch: Batch
@@ -35,6 +36,7 @@ class Delivery:
     release: Callable[[], None]
     count: int
     in_shared_memory: bool = False
+    streams: dict[int, str] = field(default_factory=dict)
 
 
 class BatchBuilder:

@@ -59,7 +59,7 @@ class StreamConnection:
         pinner: Pinner,
         receive_options: dict[str, Any],
         owed: list[tuple[int, int, int]] | None,
-        streams: list[str] | None,
+        streams: list[str],
         launcher: BlenderLauncher | None,
     ) -> None:
         self._addresses = addresses
@@ -186,9 +186,16 @@ class StreamConnection:
             group = self._receive(self._batch_size if self._whole else self._builder.missing)
             if group is None:
                 break
-            if self._is_of_another_launch(group) and self._builder.has_of(group.source):
+            source = self.receiver.sources[group.source]
+            if self._taken_from.get(group.source, source) is not source and self._builder.count:
                 # Samples of two launches in one batch could not be told apart.
-                yield from self._finish_early()
+                try:
+                    yield from self._finish_early()
+                except GeneratorExit:
+                    group.release()
+                    self.dropped += len(group)
+                    raise
+            self._taken_from[group.source] = source
             # What came before it from the same instance is delivered before it.
             if not self._copy and _is_batch(group, self._batch_size) and not self._builder.has_of(group.source):
                 for values in group.fields.values():
@@ -216,15 +223,14 @@ class StreamConnection:
         elif self._builder.count:
             yield self._finish()
 
-    def _is_of_another_launch(self, group: Group) -> bool:
-        source = self.receiver.sources[group.source]
-        before, self._taken_from[group.source] = self._taken_from.get(group.source, source), source
-        return before is not source
-
     def _finish(self) -> Delivery:
         # Kept here: what is collected when no sample comes in time is not lost.
         builder, self._builder = self._builder, BatchBuilder(self._batch_size, self._pool)
-        return builder.finish()
+        return self._in_streams(builder.finish())
+
+    def _in_streams(self, delivery: Delivery) -> Delivery:
+        delivery.streams = {source: self._taken_from[source].stream for source in delivery.positions}
+        return delivery
 
     def _of_views(self, group: Group) -> Delivery:
         delivery = of_views(group)
@@ -235,7 +241,7 @@ class StreamConnection:
             self._views.discard(id(group))
 
         delivery.release = release
-        return delivery
+        return self._in_streams(delivery)
 
     def _tell_of_copies(self, group: Group) -> None:
         if self._copy or self._told_of_copies:
@@ -264,7 +270,7 @@ class StreamConnection:
                 waited_s = 0.0 if excused or self._is_excused() else waited_s + time.monotonic() - started
                 if waited_s >= self._timeout_s:
                     seen = f"no sample came from {', '.join(self._addresses)} for {self._timeout_s:g} s."
-                    if any(source.stream for source in self.receiver.sources):
+                    if any(source.btid is not None for source in self.receiver.sources):
                         advice = (
                             "Is Blender still rendering (raise timeoutms), or does the script wait for something or "
                         )

@@ -144,7 +144,7 @@ class StreamLoader:
         self._closes = 0
         self._held: Delivery | None = None
         self._positions: list[tuple[int, int, int]] = [(0, 0, 0)] * len(self._addresses)
-        self._streams: list[str] | None = None  # that the positions are about, once it has been connected
+        self._streams = [""] * len(self._addresses)  # that the positions are in; "" for whichever is there
         self._batches = 0  # of the iteration under way
         self._batches_before = 0  # of the iteration to come, by another loader
         self._waited_s = 0.0
@@ -228,6 +228,7 @@ class StreamLoader:
                 f"the state is of {len(positions)} instances, this loader has {len(self._addresses)}. Launch as many."
             )
         self._positions = [(seq, index, done) for seq, index, done in positions]
+        self._streams = [""] * len(positions)
         self._batches = self._batches_before = state["batches"]
 
     def close(self) -> None:
@@ -243,7 +244,6 @@ class StreamLoader:
             self._release_held(everything=True)
             if connection is not None:
                 self._last_stats = replace(self.stats(), batches_ready=0)
-                self._streams = [source.stream for source in connection.receiver.sources]
                 self._connection = None
                 self._abandon.detach()
                 connection.close()
@@ -285,6 +285,7 @@ class StreamLoader:
                     self._held = delivery
                     for source, position in delivery.positions.items():
                         self._positions[source] = position
+                        self._streams[source] = delivery.streams[source]
                     self._batches += 1
                     return delivery
             if isinstance(delivery, BaseException):

@@ -122,18 +122,16 @@ class SampleReceiver:
                 source.say_ready()
         for source in self.sources:
             source.listen()
-        # By index all begin the next launch together, or their indices could not be compared.
-        if not self._by_index or all(source.over or source.ended for source in self.sources):
-            self._replace_sources()
-        self._listen_at = now + _LISTEN_EVERY_S
-
-    def _replace_sources(self) -> None:
-        """Where another launch has taken the place of the one before, begins anew."""
+        over = [source.over for source in self.sources]
+        if self._by_index and any(over):
+            # All begin the next launch together, or their indices could not be compared.
+            over = [all(source.over or source.ended for source in self.sources)] * len(over)
         for i, source in enumerate(self.sources):
-            if source.over:
+            if over[i]:  # another launch has taken the place of the one before
                 self.sources[i] = self._make_source(i, source.address, before=source)
                 source.close()
                 self.sources[i].say_ready()
+        self._listen_at = now + _LISTEN_EVERY_S
 
     def _take_in_turn(self, most: int) -> Group | None:
         for i in range(len(self.sources)):
