@@ -7,10 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from blendtorch.errors import AddressError, PeerTimeout
-from blendtorch.wire import Kind, Message
+from blendtorch.errors import PeerTimeout
+from blendtorch.wire import Kind
 from blendtorch.wire.sample_sender import SampleSender
-from blendtorch.wire.sockets import answer
 
 # Fields, or the index that they belong to and the fields.
 Sample = dict[str, Any] | tuple[int, dict[str, Any]]
@@ -82,11 +81,17 @@ class FakeInstance:
             self.sender.fail(ERROR, 1.0)
             while not self._stop.is_set():
                 self.sender.service(timeout_s=0.01)
-        ended = not self._stop.is_set()
-        self.sender.close(self._linger_s if ended else 0, ended)
-        if ended:  # as the launcher does
-            while not self._stop.is_set():
-                try:
-                    answer(self.address, Message(Kind.END, {"made": None}, self._btid), self._stop)
-                except AddressError:  # the sender lets go of it in the background
-                    time.sleep(0.01)
+        if not self._stop.is_set():
+            self._say_end()
+        self.sender.close(0, ended=False)
+
+    def _say_end(self) -> None:
+        """Ends, as `close` would, and stays to answer those who come later, as the launcher does at its address.
+
+        It cannot take that address here: workers of a `DataLoader`, which are forked, have this process's sockets open, too.
+        """
+        made = self.sender.made
+        self.sender._part(Kind.END, {"made": made, "final": False}, min(self._linger_s, 1))
+        self.sender._part(Kind.END, {"made": made, "final": True}, self._linger_s)
+        while not self._stop.is_set():
+            self.sender.service(timeout_s=0.01)
