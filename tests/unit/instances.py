@@ -49,7 +49,6 @@ class FakeInstance:
         self.sender = SampleSender(address, btid, **options)
         self.address = self.sender.address
         self.published = 0
-        self._btid = btid
         self._samples = samples
         self._then = then
         self._delay_s = delay_s
@@ -88,7 +87,7 @@ class FakeInstance:
     def _say_end(self) -> None:
         """Ends, as `close` would, and stays to answer those who come later, as the launcher does at its address.
 
-        It cannot take that address here: workers of a `DataLoader`, which are forked, have this process's sockets open, too.
+        A stand-in could not bind that here: workers of a `DataLoader`, which are forked, have this process's sockets open.
         """
         made = self.sender.made
         self.sender._part(Kind.END, {"made": made, "final": False}, min(self._linger_s, 1))
