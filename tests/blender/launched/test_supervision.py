@@ -28,6 +28,11 @@ def wait_for(condition: Callable[[], object], timeout_s: float = WAIT_S) -> None
         time.sleep(0.02)
 
 
+def wait_for_hello(launcher: btt.BlenderLauncher, epoch: int) -> None:
+    """Waits until the only instance has reported in this epoch."""
+    wait_for(lambda: len(launcher.restarts) == epoch and not launcher.restarting)
+
+
 @pytest.fixture
 def launch(script, blender, tmp_path):
     """Launches instances of `counts_up` that are given a mishap each."""
@@ -211,8 +216,11 @@ def test_frames_are_budgeted_without_end(launch, count):
 
 
 @pytest.mark.one_blender
-def test_restarts_end_when_they_bring_nothing(launch):
+def test_restarts_end_when_they_bring_nothing(launch, tmp_path):
     with launch("dies early", max_restarts=2) as launcher:
+        for epoch in range(3):
+            wait_for_hello(launcher, epoch)
+            (tmp_path / f"go-{epoch}").touch()
         with pytest.raises(btt.InstanceError) as caught:
             launcher.wait(timeout_s=WAIT_S)
         text = str(caught.value)
@@ -225,11 +233,13 @@ def test_restarts_end_when_they_bring_nothing(launch):
 
 
 @pytest.mark.one_blender
-def test_a_restart_that_does_not_come_up_is_a_failure(launch, count):
+def test_a_restart_that_does_not_come_up_is_a_failure(launch, count, tmp_path):
     """Also one that hangs, if it was killed before it published."""
     with launch("hangs early", max_restarts=1) as launcher:
         wait_for(lambda: count(0, 0))
         os.kill(launcher.launch_info.pids[0], signal.SIGKILL)
+        wait_for_hello(launcher, 1)
+        (tmp_path / "go-1").touch()
         with pytest.raises(btt.InstanceError, match="it hangs, and is given up on: 1 restarts in a row"):
             launcher.wait(timeout_s=WAIT_S)
 

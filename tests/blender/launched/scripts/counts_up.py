@@ -3,7 +3,8 @@
 What it does about samples alone matters to the supervisor, so there is no channel.
 
 Arguments: FOLDER [MISHAP]. In FOLDER come `BTID-EPOCH`, each of which holds the process id and the count. "raises" and
-"ends" happen when there is a file `go`.
+"ends" happen when there is a file `go`; "dies early" and "hangs early" when there is one `go-EPOCH`, for what a process has
+said just before it is killed or stopped may not have left it.
 """
 
 import os
@@ -24,6 +25,11 @@ hoard = []
 print(f"epoch {btargs.epoch} counts", flush=True)
 
 
+def wait_to_go():
+    while not pathlib.Path(folder, f"go-{btargs.epoch}").exists():
+        time.sleep(0.01)
+
+
 def tell():
     progress.with_suffix(".new").write_text(f"{os.getpid()} {session.published}")
     progress.with_suffix(".new").rename(progress)
@@ -34,6 +40,8 @@ try:
     if mishap == "waits":
         time.sleep(1000)
     for i in range(100_000):
+        if mishap == "dies early":
+            wait_to_go()
         if mishap == "dies early" or (mishap == "dies once" and btargs.epoch == 0 and i == 20):
             os.kill(os.getpid(), signal.SIGKILL)
         if mishap == "grows at once":
@@ -41,6 +49,7 @@ try:
             time.sleep(0.02)
             continue
         if mishap == "hangs early" and btargs.epoch:
+            wait_to_go()
             os.kill(os.getpid(), signal.SIGSTOP)
         session.published += 1
         tell()
