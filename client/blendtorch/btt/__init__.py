@@ -17,6 +17,7 @@ from ..errors import (
     UnknownSocketError,
 )
 from ..wire.curve import CurveKeys
+from .collate import collate
 from .colors import linear_to_srgb, srgb_to_linear
 from .dataset import RemoteIterableDataset
 from .duplex import DuplexChannel
@@ -55,6 +56,7 @@ __all__ = [
     "StreamLoader",
     "StreamStats",
     "UnknownSocketError",
+    "collate",
     "find_blender",
     "linear_to_srgb",
     "montage",
