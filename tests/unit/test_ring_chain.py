@@ -1,5 +1,7 @@
 """The rings of a channel one after the other: what a predecessor leaves, and how much memory they take."""
 
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -119,12 +121,57 @@ def test_elsewhere_there_are_no_rings(folder_: Path) -> None:
     assert (one.possible, one.host) == (False, "")
 
 
-@pytest.mark.parametrize("batch", [0, 3, 1 << 20])
-def test_slots_are_whole_batches_where_two_fit(folder: Path, batch: int, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(("batch", "shape"), [(0, (7, 1)), (3, (9, 3)), (20, (40, 2)), (1 << 20, (7, 1))])
+def test_blocks_are_whole_batches_where_two_fit(
+    folder: Path, batch: int, shape: tuple[int, int], caplog: pytest.LogCaptureFixture
+) -> None:
     one = chain(folder, num_slots=7)
-    one.ask(batch)
+    one.ask(batch, keeps=False)
     assert write(one, 0)
-    slots = one.to_read().num_slots
-    assert slots == {0: 7, 3: 9, 1 << 20: 7}[batch]
-    assert ("are copied together" in caplog.text) == (batch > 3)
+    ring = one.to_read()
+    assert (ring.num_slots, ring.num_blocks) == shape
+    assert ("are copied together" in caplog.text) == (batch > 20)
+    one.close()
+
+
+@pytest.mark.parametrize(("batch", "shape"), [(2, (8, 4)), (8, (24, 3)), (40, (80, 2)), (60, (7, 1))])
+def test_blocks_to_be_kept_are_one_more_for_large_samples(
+    folder: Path, batch: int, shape: tuple[int, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    one = chain(folder, num_slots=7, budget_bytes=10**7)
+    one.ask(batch, keeps=True)
+    assert write(one, 0)  # a small one
+    assert write(one, 1, 100_000)
+    small, large = one._rings
+    assert (small.num_slots, small.num_blocks) == (7, 1)
+    assert (large.num_slots, large.num_blocks) == shape
+    assert not caplog.text
+    one.close()
+
+
+def test_many_small_batches_share_blocks(folder: Path) -> None:
+    one = chain(folder, num_slots=3000, budget_bytes=10**7)
+    one.ask(2, keeps=False)
+    assert write(one, 0)
+    ring = one.to_read()
+    assert (ring.num_slots, ring.block_slots) == (3000, 6)
+    one.close()
+
+
+def test_a_ring_of_ordinary_size_is_made_where_batches_do_not_fit_into_memory(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fallocate = os.posix_fallocate
+
+    def full(descriptor: int, offset: int, size: int) -> None:
+        if size > 1_000_000:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fallocate(descriptor, offset, size)
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    one = chain(folder, num_slots=7, budget_bytes=10**7)
+    one.ask(20, keeps=False)
+    assert write(one, 0, 100_000)
+    ring = one.to_read()
+    assert (ring.num_slots, ring.num_blocks) == (7, 1)
     one.close()

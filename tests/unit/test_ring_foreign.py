@@ -11,6 +11,7 @@ from ring_files import open_files
 from blendtorch.errors import ProtocolError, SharedMemoryError
 from blendtorch.wire.layout import Layout
 from blendtorch.wire.ring import RingReader, RingWriter
+from blendtorch.wire.ring_memory import BLOCKS_OFFSET
 
 SLOTS = 4
 
@@ -54,6 +55,9 @@ FOREIGN = {
     "no slots": (lambda path: word(path, 2, 0), ProtocolError),
     "more slots": (lambda path: word(path, 2, SLOTS + 600), ProtocolError),
     "slots beyond 2^63": (lambda path: word(path, 2, 2**64 - 1), ProtocolError),
+    "no slots in a block": (lambda path: word(path, 9, 0), ProtocolError),
+    "half a slot more in a block": (lambda path: word(path, 9, SLOTS - 1), ProtocolError),
+    "more slots in a block": (lambda path: word(path, 9, 2 * SLOTS), ProtocolError),
     "layout too long": (lambda path: word(path, 3, 2**63), ProtocolError),
     "layout cut": (lambda path: word(path, 3, 20), ProtocolError),
     "file too short": (lambda path: os.truncate(path, path.stat().st_size - 4096), ProtocolError),
@@ -92,6 +96,18 @@ def test_impossible_counts_are_refused(writer: RingWriter, path: Path, head: int
         with pytest.raises(ProtocolError, match="claims to hold"):
             access()
     reader.close()
+
+
+def test_an_impossible_place_of_a_block_is_refused(tmp_path: Path) -> None:
+    writer = RingWriter.create(tmp_path / "x.ring", Layout.of({"number": 0}, 64), SLOTS, num_blocks=2)
+    reader = RingReader(writer.path, writer.token)
+    writer.commit(0, 0, 0, 0, 0, 0)
+    word(writer.path, BLOCKS_OFFSET // 8, 2)
+    for access in (lambda: reader.claim(1), reader.peek, lambda: reader.run_below(5, True), lambda: reader.end):
+        with pytest.raises(ProtocolError, match="block 0 at place 2 of 2"):
+            access()
+    for end in (reader, writer):
+        end.close()
 
 
 @pytest.mark.parametrize("path", ["/dev/shm/a\0b", "/dev/shm/\ud800"])

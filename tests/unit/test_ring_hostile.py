@@ -16,7 +16,7 @@ from blendtorch.wire.ledger import Position
 from blendtorch.wire.owned_folder import make_folder
 from blendtorch.wire.receivers import SHARED_MEMORY
 from blendtorch.wire.ring_chain import RingChain
-from blendtorch.wire.ring_memory import SLOT_WORDS, SLOTS_OFFSET
+from blendtorch.wire.ring_memory import BLOCKS_OFFSET, SLOT_WORDS, SLOTS_OFFSET
 from blendtorch.wire.sample_receiver import SampleReceiver
 from blendtorch.wire.source import Source
 
@@ -34,8 +34,9 @@ def folder() -> Iterator[Path]:
 class Forger:
     """Offers a receiver rings, and changes them behind its back."""
 
-    def __init__(self, folder: Path, receiver: SampleReceiver, impostor: Impostor) -> None:
+    def __init__(self, folder: Path, receiver: SampleReceiver, impostor: Impostor, batch: int) -> None:
         self._folder = folder
+        self._batch = batch
         self._source: Source = receiver.sources[0]
         self._impostor = impostor
         self.made = 0
@@ -49,6 +50,7 @@ class Forger:
             self.path.unlink(missing_ok=True)
         self.rings += 1
         self._chain = RingChain(self._folder, f"x{self.rings}", 10**6, NUM_SLOTS)
+        self._chain.ask(self._batch, False)
         self.fill(NUM_SLOTS)
         self.path = self._chain.to_read().path
 
@@ -72,9 +74,10 @@ class Forger:
         with self.path.open("r+b", buffering=0) as file:
             for _ in range(rng.randint(1, 4)):
                 slots = NUM_SLOTS * len(SLOT_WORDS)
-                place = rng.choice(["header", "slot", "slot", "slot", "anywhere", "rest", "rest"])
+                place = rng.choice(["header", "blocks", "slot", "slot", "slot", "anywhere", "rest", "rest"])
                 offset = {
                     "header": 8 * rng.randrange(12),
+                    "blocks": BLOCKS_OFFSET + 8 * rng.randrange(2),
                     "slot": SLOTS_OFFSET + 8 * rng.randrange(slots),
                     "anywhere": rng.randrange(size - 8),
                     "rest": max(0, size - rng.randrange(1, 2 * 4096)) // 8 * 8,
@@ -94,7 +97,7 @@ def setting(
     impostor = Impostor(f"ipc://{tmp_path}/s")
     receiver = SampleReceiver([impostor.address], batch=request.param)
     impostor.meet(receiver)
-    forger = Forger(folder, receiver, impostor)
+    forger = Forger(folder, receiver, impostor, request.param)
     yield forger, receiver, receiver.sources[0]
     forger.close()
     receiver.close()

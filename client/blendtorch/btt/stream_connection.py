@@ -16,6 +16,7 @@ from ..wire.sample_receiver import SampleReceiver
 from ..wire.source import Source
 from .batch import Batch, BatchBuilder, Delivery, of_views
 from .buffer_pool import BufferPool
+from .kept_batch import keep
 from .launcher import BlenderLauncher
 from .pinning import Pinner
 
@@ -161,6 +162,7 @@ class StreamConnection:
                         self._drop(delivery)
                 if not passed_on:
                     return
+                del delivery  # the trainer's from now on: its memory is used again when that does not use it any more
             self._put(_End())
         except BaseException as error:
             self._put(error)
@@ -197,11 +199,15 @@ class StreamConnection:
                     raise
             self._taken_from[group.source] = source
             # What came before it from the same instance is delivered before it.
-            if not self._copy and _is_batch(group, self._batch_size) and not self._builder.has_of(group.source):
-                for values in group.fields.values():
-                    self._pinner.pin(values)
-                yield self._of_views(group)
-                continue
+            if _is_batch(group, self._batch_size) and not self._builder.has_of(group.source):
+                if not self._copy:
+                    for values in group.fields.values():
+                        self._pinner.pin(values)
+                    yield self._of_views(group)
+                    continue
+                if group.may_be_kept:
+                    yield self._in_streams(keep(group))
+                    continue
             self._tell_of_copies(group)
             full: list[Delivery] = []
             added = 0

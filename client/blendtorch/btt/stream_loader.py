@@ -34,9 +34,11 @@ class StreamLoader:
     int64, floats float64, images stay H x W x C uint8. `btid`, `btepoch`, `btseq` and `btindex` (int64) tell where each
     sample comes from, see `btb.BlenderOutputChannel.publish`.
 
-    Batches are memory of their own that is used again once nothing refers to it. Several `for` loops over one loader go on
-    with the same stream; nothing is lost in between. One thread iterates at a time; `stats` and `close` may be called from
-    others.
+    Batches lie in memory that is used again once nothing refers to it, neither a tensor nor an array made of one: memory of
+    their own or, with one instance, the shared memory that Blender has written large samples to, as long as there is room.
+
+    Several `for` loops over one loader go on with the same stream; nothing is lost in between. One thread iterates at a
+    time; `stats` and `close` may be called from others.
 
     Args:
         addresses: What to connect to, usually `launcher.launch_info.addresses["DATA"]`.
@@ -111,12 +113,15 @@ class StreamLoader:
             )
         self.batch_size = batch_size
         self.num_batches = num_batches
-        whole = not copy and not (order == "index" and len(self._addresses) > 1)
+        # By index, samples of several instances come in turn: batches of one instance's would be out of order. Where copies
+        # are asked for, a batch has samples of all instances, and may be page-locked.
+        is_alone = len(self._addresses) == 1
+        whole = is_alone and not pin_memory if copy else is_alone or order == "arrival"
         receive_options: dict[str, Any] = {
             "queue_size": queue_size,
             "order": order,
-            # By index, samples of several instances come in turn: batches of one instance's would be out of order.
             "batch": batch_size if whole else 0,
+            "keeps": copy,
             "allow_pickle": allow_pickle,
             "curve": curve,
         }
@@ -282,7 +287,8 @@ class StreamLoader:
                             dropped = self._last_stats.dropped + delivery.count
                             self._last_stats = replace(self._last_stats, dropped=dropped)
                         return None
-                    self._held = delivery
+                    if delivery.in_shared_memory:
+                        self._held = delivery
                     for source, position in delivery.positions.items():
                         self._positions[source] = position
                         self._streams[source] = delivery.streams[source]

@@ -74,6 +74,7 @@ class Ready:
         owed: seq, index and done of the first sample that it wants; 0, 0, 0 for all.
         stream: The stream that all this is about, "" when it has not heard of any.
         batch: How many samples it takes at a time, which then lie side by side in the ring; 0 for any number.
+        keeps: Whether it keeps them there as long as it likes, where there is room, and copies them otherwise.
     """
 
     receiver: str
@@ -86,6 +87,7 @@ class Ready:
     batch: int = 0
     epoch: int = 0
     stream: str = ""
+    keeps: bool = False
 
     @classmethod
     def of(cls, message: Message) -> "Ready":
@@ -102,6 +104,7 @@ class Ready:
             and all(type(text) is str and len(text) < MAX_TEXT for text in texts)
             and all(type(number) is int and 0 <= number <= MAX_WINDOW for number in numbers)
             and body["receiver"]
+            and type(body.get("keeps")) is bool
             and type(body.get("taken")) is int
             and _are_counts(body.get("have"), 0, MAX_HAVE)
             and _are_counts(body.get("owed"), 3, 3)
@@ -119,6 +122,7 @@ class Ready:
             body["batch"],
             body["epoch"],
             body["stream"],
+            body["keeps"],
         )
 
     def to_body(self) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from ..errors import ProtocolError, SharedMemoryError
 from . import file_lock
 from .layout import Field, Layout
 from .ring_memory import (
+    BLOCK_SLOTS_WORD,
+    BLOCKS_OFFSET,
     CLOSED_WORD,
     HEAD_WORD,
     HEADER_BYTES,
@@ -48,8 +50,14 @@ class RingWriter(Ring):
     """The writing end; make it by `create` or `adopt`."""
 
     @classmethod
-    def create(cls, path: Path, layout: Layout, num_slots: int) -> "RingWriter":
+    def create(cls, path: Path, layout: Layout, num_slots: int, num_blocks: int = 1) -> "RingWriter":
         """Makes a ring.
+
+        Args:
+            path: Its file.
+            layout: Which fields have a fixed place.
+            num_slots: How many samples it holds; a multiple of `num_blocks`.
+            num_blocks: Into how many blocks they are divided, at most `MAX_BLOCKS`.
 
         Raises:
             SharedMemoryError: The system has not enough shared memory left.
@@ -76,10 +84,12 @@ class RingWriter(Ring):
         words[TOKEN_WORD] = secrets.randbits(63)
         words[SLOTS_WORD] = num_slots
         words[LAYOUT_BYTES_WORD] = len(text)
+        words[BLOCK_SLOTS_WORD] = block_slots = num_slots // num_blocks
+        memory[BLOCKS_OFFSET : BLOCKS_OFFSET + 8 * num_blocks] = np.arange(num_blocks, dtype="<u8").tobytes()
         memory[HEADER_BYTES : HEADER_BYTES + len(text)] = text
         fence()
         words[MAGIC_WORD] = MAGIC
-        return cls(path, descriptor, memory, layout, num_slots)
+        return cls(path, descriptor, memory, layout, num_slots, block_slots)
 
     @classmethod
     def adopt(cls, path: Path) -> "RingWriter":
@@ -96,15 +106,33 @@ class RingWriter(Ring):
         return ring
 
     def has_room(self) -> bool:
-        """Whether the next slot is free."""
+        """Whether the next slot is free; finds a free block where one begins."""
         head = self._words[HEAD_WORD]
+        if self.num_blocks > 1 and head % self.block_slots == 0:
+            return self._find_block(head)
         if head - self._words[TAIL_WORD] >= self.num_slots:
             return False
-        return not self._slot_words[head % self.num_slots * len(SLOT_WORDS) + _BUSY]
+        return not self._slot_words[self.slot_of(head) * len(SLOT_WORDS) + _BUSY]
+
+    def _find_block(self, head: int) -> bool:
+        """Gives the next block a place where nothing waits and nobody is reading; false when there is none."""
+        tail = self._words[TAIL_WORD]
+        if tail == head:
+            waiting = set()
+        else:
+            numbers = range(tail // self.block_slots, (head - 1) // self.block_slots + 1)
+            waiting = {self._blocks[number % self.num_blocks] for number in numbers}
+        turn = head // self.block_slots % self.num_blocks
+        # Its last one first: in turn, they stay in the cache in the order in which they are used.
+        for place in (self._blocks[turn], *range(self.num_blocks)):
+            if place not in waiting and not self._busy_of_block[place].any():
+                self._blocks[turn] = place
+                return True
+        return False
 
     def places(self) -> dict[str, np.ndarray]:
         """The next slot's places, by the name of the field; only to be written to when `has_room`."""
-        slot = self._words[HEAD_WORD] % self.num_slots
+        slot = self.slot_of(self._words[HEAD_WORD])
         found = self._places.get(slot)
         if found is None:  # made once: it takes as long as copying a small image
             found = self._places[slot] = {name: array[slot, ...] for name, array in self.fields.items()}
@@ -144,7 +172,7 @@ class RingWriter(Ring):
             rest: What has no fixed place; at most `layout.rest_bytes`.
         """
         head = self._words[HEAD_WORD]
-        slot = head % self.num_slots
+        slot = self.slot_of(head)
         if rest:
             self.rest[slot, : len(rest)] = np.frombuffer(rest, np.uint8)
         offset = SLOTS_OFFSET + slot * 8 * len(SLOT_WORDS)
@@ -156,7 +184,7 @@ class RingWriter(Ring):
         """The words of the sample committed last."""
         if self.head == 0:
             return None
-        slot = (self.head - 1) % self.num_slots
+        slot = self.slot_of(self.head - 1)
         return {name: int(array[slot]) for name, array in self.slots.items()}
 
     def note_waited(self, seconds: float) -> None:
@@ -170,7 +198,7 @@ class RingWriter(Ring):
         if not busy.any() or not file_lock.try_lock(self._descriptor, _CLAIM_BYTE):
             return 0
         claimed = np.ones(self.num_slots, bool)
-        claimed[(self.tail + np.arange(self.head - self.tail)) % self.num_slots] = False
+        claimed[[self.slot_of(number) for number in range(self.tail, self.head)]] = False
         freed = 0
         for receiver in set(busy[busy != 0].tolist()):
             byte = _RECEIVER_BYTE + receiver % _MAX_RECEIVERS
@@ -227,7 +255,7 @@ class RingReader(Ring):
     @property
     def end(self) -> int:
         """The number after that of the sample committed last."""
-        return int(self.slots["seq"][(self.head - 1) % self.num_slots]) + 1 if self.head else 0
+        return int(self.slots["seq"][self.slot_of(self.head - 1)]) + 1 if self.head else 0
 
     @property
     def waiting(self) -> int:
@@ -251,14 +279,24 @@ class RingReader(Ring):
 
     def peek(self) -> int:
         """The slot that is claimed next; only when something is waiting."""
-        return self.tail % self.num_slots
+        return self.slot_of(self.tail)
+
+    @property
+    def in_use(self) -> int:
+        """How many blocks have slots that were claimed and not given back yet."""
+        return int(self._busy_of_block.any(axis=1).sum())
 
     def run_below(self, index: int, equal: bool) -> int:
         """How many of the samples that wait have a lower index, or an equal one, too; at least 1."""
-        slot = self.peek()
-        indices = self.slots["index"][slot : slot + self.waiting]
+        tail = self.tail
+        slot = self.slot_of(tail)
+        indices = self.slots["index"][slot : slot + min(self.waiting, self._side_by_side(tail))]
         beyond = indices > index if equal else indices >= index
         return max(1, int(beyond.argmax()) if beyond.any() else len(indices))
+
+    def _side_by_side(self, number: int) -> int:
+        """How many samples lie side by side from this one on."""
+        return self.block_slots - number % self.block_slots
 
     def claim(self, most: int) -> tuple[int, int, int]:
         """Takes the oldest samples for this receiver alone, as many as lie side by side and have the same fields.
@@ -275,10 +313,10 @@ class RingReader(Ring):
         try:
             fence()
             first, waiting = self._span()
-            slot = first % self.num_slots
-            count = min(waiting, most, self.num_slots - slot)
+            count = min(waiting, most, self._side_by_side(first))
             if count == 0:
                 return 0, 0, 0
+            slot = self.slot_of(first)
             if count > 1:
                 present = self.slots["present"][slot : slot + count].tolist()
                 count = next((i for i, word in enumerate(present) if word != present[0]), count)

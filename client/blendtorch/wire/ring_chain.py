@@ -1,5 +1,6 @@
 """The rings of one channel: one at a time is written to; when samples outgrow it, a larger one follows."""
 
+import contextlib
 import logging
 import re
 import time
@@ -19,7 +20,7 @@ from .owned_folder import OwnedFolder, make_folder
 from .receivers import SHARED_MEMORY, host_id
 from .rest import pack
 from .ring import RingWriter
-from .ring_memory import MAX_SLOTS
+from .ring_memory import MAX_BLOCKS, MAX_SLOTS
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +29,12 @@ _MIN_REST_BYTES = 512
 # A ring that stays in the processor's cache is much faster than one that does not, and enough for both ends to take turns.
 _CACHED_BYTES = 4 << 20
 _CACHED_SLOTS = 4
-# Batches that lie in shared memory at a time, where receivers take whole ones: one is read, the others are written.
+# Batches that lie in shared memory at a time, where receivers take whole ones: one is read, the other is written; where
+# receivers keep them as long as they like, there is one more.
 _BATCHES = 2
+_KEPT_BATCHES = 3
+# Less than this is copied as fast as it is kept.
+_WORTH_KEEPING_BYTES = 100_000
 
 
 class RingChain:
@@ -54,7 +59,7 @@ class RingChain:
         self._name = name
         self._budget_bytes = budget_bytes
         self._num_slots = num_slots
-        self._batch = 0
+        self._batch = self._kept_batch = 0
         self._told_of_copies = False
         self._rings: list[RingWriter] = []
         self._generation = 0
@@ -71,12 +76,21 @@ class RingChain:
 
     @property
     def drained(self) -> bool:
-        """Whether receivers have fetched everything."""
-        return all(ring.head == ring.tail and not ring.slots["busy"].any() for ring in self._rings)
+        """Whether receivers have fetched everything; they may read or keep it yet, which needs no writer."""
+        return all(ring.head == ring.tail for ring in self._rings)
 
-    def ask(self, batch: int) -> None:
-        """Makes the next ring hold whole batches of this size, side by side."""
-        self._batch = max(self._batch, batch)
+    def ask(self, batch: int, keeps: bool) -> None:
+        """Makes the next ring hold whole batches of this size, side by side.
+
+        Args:
+            batch: The size; 0 for any.
+            keeps: Whether a batch is kept as long as the receiver likes, or else copied: then it is no harm if there is no
+                room, or samples are small.
+        """
+        if keeps:
+            self._kept_batch = max(self._kept_batch, batch)
+        else:
+            self._batch = max(self._batch, batch)
 
     def has_room(self) -> bool:
         """Whether a sample can be written; true, too, when there is no ring yet."""
@@ -95,7 +109,7 @@ class RingChain:
     def first(self) -> int | None:
         """The number of the oldest sample that waits; None when none does."""
         ring = next((ring for ring in self._rings if ring.head != ring.tail), None)
-        return None if ring is None else int(ring.slots["seq"][ring.tail % ring.num_slots])
+        return None if ring is None else int(ring.slots["seq"][ring.slot_of(ring.tail)])
 
     def has(self, path: str) -> bool:
         """Whether a ring is one of these."""
@@ -211,10 +225,27 @@ class RingChain:
                 f"{self._budget_bytes / 1e6:.0f} MB of shared memory that were allowed. Raise shm_bytes."
             )
         num_slots = min(self._num_slots, max(_CACHED_SLOTS, _CACHED_BYTES // layout.sample_bytes), fits)
-        if 0 < 2 * self._batch <= fits:
-            wanted = max(_BATCHES, -(-num_slots // self._batch)) * self._batch
-            num_slots = min(wanted, fits // self._batch * self._batch)
-        elif self._batch and not self._told_of_copies:
+        if self._folder is None:
+            self._owned = make_folder(SHARED_MEMORY)
+            self._folder = self._owned.path
+        path = self._folder / f"{self._name}.{self._generation}.ring"
+        self._generation += 1
+        blocks = self._blocks(layout, num_slots, fits)
+        if blocks is not None:
+            with contextlib.suppress(SharedMemoryError):  # there may be room for a smaller one
+                return RingWriter.create(path, layout, *blocks)
+        return RingWriter.create(path, layout, num_slots)
+
+    def _blocks(self, layout: Layout, num_slots: int, fits: int) -> tuple[int, int] | None:
+        """How many slots in how many blocks hold whole batches; None when no batch was asked for, or two do not fit."""
+        kept = self._kept_batch if layout.sample_bytes >= _WORTH_KEEPING_BYTES else 0
+        batch = max(self._batch, kept)
+        if 0 < 2 * batch <= fits:
+            block_slots = batch * -(-num_slots // (batch * MAX_BLOCKS))
+            num_blocks = max(_KEPT_BATCHES if kept else _BATCHES, -(-num_slots // block_slots))
+            num_blocks = min(num_blocks, fits // block_slots)
+            return num_blocks * block_slots, num_blocks
+        if self._batch and not self._told_of_copies:
             self._told_of_copies = True
             log.warning(
                 "two batches of %d samples of %.1f MB do not fit into the %.0f MB of shared memory that were allowed: they "
@@ -223,12 +254,7 @@ class RingChain:
                 layout.sample_bytes / 1e6,
                 self._budget_bytes / 1e6,
             )
-        if self._folder is None:
-            self._owned = make_folder(SHARED_MEMORY)
-            self._folder = self._owned.path
-        path = self._folder / f"{self._name}.{self._generation}.ring"
-        self._generation += 1
-        return RingWriter.create(path, layout, num_slots)
+        return None
 
 
 def _pack(left: Mapping[str, Any], allow_pickle: bool) -> bytes:

@@ -4,14 +4,19 @@ The file (`docs/protocol.md`, section 13, has its bytes)::
 
     header      64 words: magic, size, head, tail, ...
     layout      JSON: the fields, see `layout`
+    blocks      64-bit words: where each block of slots lies now
     slots       for each slot 8 words: seq, index, ... of the sample in it
     fields      for each field one array of all slots, so that neighbouring slots are a batch already
     rest        for each slot some bytes for what has no fixed place
 
 A word is a little-endian 64-bit unsigned integer. `head` counts the samples ever committed, `tail` those ever
-claimed; sample number n is in slot n modulo the number of slots. Only the writer moves `head`, after the sample is
-whole; only who holds the lock of byte CLAIM moves `tail`. A slot is `busy` with the id of the receiver that has claimed
-it until it has been copied. What is committed outlives its writer, and a receiver that dies sets free what it has claimed.
+claimed. Only the writer moves `head`, after the sample is whole; only who holds the lock of byte CLAIM moves `tail`. A slot
+is `busy` with the id of the receiver that has claimed it until that is done with it. What is committed outlives its writer,
+and a receiver that dies sets free what it has claimed.
+
+The slots are divided into blocks, one or more, in each of which samples lie side by side in the order of their numbers.
+The blocks are used in turn, but for one that a receiver keeps: another free one then takes its turn. So whoever keeps a
+block for long does not hold up the stream.
 """
 
 import mmap
@@ -27,12 +32,14 @@ from .layout import ALIGNMENT, MAX_LAYOUT_BYTES, Layout
 
 MAGIC = 0x31_47_4E_49_52_54_42  # "BTRING1"
 HEADER_BYTES = 512
+BLOCKS_OFFSET = 61_440
+MAX_BLOCKS = 512
 SLOTS_OFFSET = 65_536
 MAX_SLOTS = 65_536
 
 # Words of the header.
 MAGIC_WORD, TOKEN_WORD, SLOTS_WORD, LAYOUT_BYTES_WORD, HEAD_WORD, TAIL_WORD = range(6)
-CLOSED_WORD, WAITED_US_WORD, RECLAIMED_WORD = range(6, 9)
+CLOSED_WORD, WAITED_US_WORD, RECLAIMED_WORD, BLOCK_SLOTS_WORD = range(6, 10)
 # The words of each slot.
 SLOT_WORDS = ("seq", "index", "done", "epoch", "time_us", "present", "rest_bytes", "busy")
 
@@ -52,23 +59,31 @@ class Ring:
         path: Its file.
         layout: Which fields have a fixed place.
         num_slots: How many samples it holds.
+        block_slots: How many of them a block has.
+        num_blocks: How many blocks there are.
         slots: The arrays of words by name, uint64, one word a slot.
         fields: For each field an array of all slots, (num_slots, ...).
         rest: num_slots x rest_bytes, uint8.
     """
 
-    def __init__(self, path: Path, descriptor: int, memory: mmap.mmap, layout: Layout, num_slots: int) -> None:
+    def __init__(
+        self, path: Path, descriptor: int, memory: mmap.mmap, layout: Layout, num_slots: int, block_slots: int
+    ) -> None:
         self.path = path
         self.layout = layout
         self.num_slots = num_slots
+        self.block_slots = block_slots
+        self.num_blocks = num_slots // block_slots
         self._descriptor = descriptor
         self._memory = memory
         self._words = memoryview(memory)[:HEADER_BYTES].cast("Q")
+        self._blocks = memoryview(memory)[BLOCKS_OFFSET : BLOCKS_OFFSET + 8 * self.num_blocks].cast("Q")
         self._slot_words = memoryview(memory)[SLOTS_OFFSET : SLOTS_OFFSET + 8 * len(SLOT_WORDS) * num_slots].cast("Q")
         words = np.frombuffer(memory, "<u8", len(SLOT_WORDS) * num_slots, SLOTS_OFFSET)
         self._records = words.reshape(num_slots, len(SLOT_WORDS))
         self.slots = dict(zip(SLOT_WORDS, self._records.T, strict=True))
         self._busy = self.slots["busy"]
+        self._busy_of_block = self._busy.reshape(self.num_blocks, self.block_slots)
         self._places: dict[int, dict[str, np.ndarray]] = {}
         self.fields: dict[str, np.ndarray] = {}
         offsets, _ = plan(layout, num_slots)
@@ -95,6 +110,18 @@ class Ring:
     def tail(self) -> int:
         """How many samples were ever claimed."""
         return self._words[TAIL_WORD]
+
+    def slot_of(self, number: int) -> int:
+        """The slot of a sample that waits, or is to be written next, by its number (see `tail`).
+
+        Raises:
+            ProtocolError: The place of its block is impossible: this is no ring that BlendTorch has written.
+        """
+        block, offset = divmod(number % self.num_slots, self.block_slots)
+        place = self._blocks[block]
+        if place >= self.num_blocks:
+            raise ProtocolError(f"{self.path} has block {block} at place {place} of {self.num_blocks}.")
+        return place * self.block_slots + offset
 
     @property
     def closed(self) -> bool:
@@ -128,7 +155,7 @@ def plan(layout: Layout, num_slots: int) -> tuple[list[int], int]:
     return offsets, -(-end // ALIGNMENT) * ALIGNMENT
 
 
-def open_ring(path: Path) -> tuple[int, mmap.mmap, Layout, int]:
+def open_ring(path: Path) -> tuple[int, mmap.mmap, Layout, int, int]:
     """Maps the file of a ring, after checks that keep a wrong one from doing harm."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -146,8 +173,9 @@ def open_ring(path: Path) -> tuple[int, mmap.mmap, Layout, int]:
         except (OSError, ValueError, OverflowError) as error:
             raise SharedMemoryError(f"cannot map the {status.st_size} bytes of {path}: {error}.") from None
         words = memoryview(memory)[:HEADER_BYTES].cast("Q")
-        num_slots, layout_bytes = words[SLOTS_WORD], words[LAYOUT_BYTES_WORD]
-        if words[MAGIC_WORD] != MAGIC or not 0 < num_slots <= MAX_SLOTS or layout_bytes > MAX_LAYOUT_BYTES:
+        num_slots, layout_bytes, block_slots = words[SLOTS_WORD], words[LAYOUT_BYTES_WORD], words[BLOCK_SLOTS_WORD]
+        good = words[MAGIC_WORD] == MAGIC and 0 < num_slots <= MAX_SLOTS and layout_bytes <= MAX_LAYOUT_BYTES
+        if not good or not 0 < block_slots <= num_slots <= MAX_BLOCKS * block_slots or num_slots % block_slots:
             raise ProtocolError(f"{path} is no ring of samples.")
         layout = Layout.from_json(memory[HEADER_BYTES : HEADER_BYTES + layout_bytes])
         if plan(layout, num_slots)[1] != status.st_size:
@@ -155,4 +183,4 @@ def open_ring(path: Path) -> tuple[int, mmap.mmap, Layout, int]:
     except BaseException:
         os.close(descriptor)
         raise
-    return descriptor, memory, layout, num_slots
+    return descriptor, memory, layout, num_slots, block_slots

@@ -26,7 +26,8 @@ class RingStream:
         token: Its token.
         number: Which of a receiver's sources this is.
         account: Where what comes is noted.
-        batch: How many samples are taken at a time that lie side by side; 0 for any number.
+        batch: How many samples are taken at a time that lie side by side, if the ring is made for that; 0 for any number.
+        keeps: Whether they are kept there as long as their user likes, where there is room.
         allow_pickle: Whether pickled fields are loaded.
         refuse: Called with what is wrong with a sample that is refused.
 
@@ -48,6 +49,7 @@ class RingStream:
         number: int,
         account: SeqAccount,
         batch: int,
+        keeps: bool,
         allow_pickle: bool,
         refuse: Callable[[Exception], None],
     ) -> None:
@@ -56,7 +58,8 @@ class RingStream:
         self.is_last = False
         self._number = number
         self._account = account
-        self._batch = batch if batch and self.ring.num_slots % batch == 0 else 0
+        self._batch = batch if batch and self.ring.num_blocks > 1 and self.ring.block_slots % batch == 0 else 0
+        self._keeps = keeps
         self._allow_pickle = allow_pickle
         self._refuse = refuse
         self._claimed = self.ring.tail
@@ -183,7 +186,9 @@ class RingStream:
                 kinds,
                 rests,
                 Claim(ring, slot, count).release,
-                True,
+                in_shared_memory=True,
+                # The instance needs one block to go on.
+                may_be_kept=self._keeps and ring.in_use < ring.num_blocks,
             )
         )
         return None

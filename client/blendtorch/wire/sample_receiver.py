@@ -26,7 +26,7 @@ class SampleReceiver:
         queue_size: How many samples of each instance may wait here that come by message.
         order: "arrival" takes from the instances in turn what is there; "index" by index, waiting for the instance whose
             turn it is.
-        batch: See `Source`.
+        batch, keeps: See `Source`.
         allow_pickle: Whether pickled fields are loaded.
         owed: For each address where the stream goes on: seq, index and done of the next sample. None begins with what
             comes.
@@ -47,6 +47,7 @@ class SampleReceiver:
         queue_size: int = DEFAULT_QUEUE_SIZE,
         order: Order = "arrival",
         batch: int = 0,
+        keeps: bool = False,
         allow_pickle: bool = False,
         owed: Sequence[tuple[int, int, int]] | None = None,
         streams: Sequence[str] | None = None,
@@ -54,7 +55,9 @@ class SampleReceiver:
     ) -> None:
         self._addresses = list(addresses)
         self._by_index = order == "index" and len(self._addresses) > 1
-        self._make_source = partial(Source, window=queue_size, batch=batch, allow_pickle=allow_pickle, curve=curve)
+        self._make_source = partial(
+            Source, window=queue_size, batch=batch, keeps=keeps, allow_pickle=allow_pickle, curve=curve
+        )
         self.sources = [
             self._make_source(i, address, owed=owed[i] if owed else (0, 0, 0), stream=streams[i] if streams else "")
             for i, address in enumerate(self._addresses)

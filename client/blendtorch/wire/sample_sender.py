@@ -353,7 +353,7 @@ class SampleSender:
                 self.resumed = Position(*ready.owed)
                 self._next = max(self._next, self.resumed)
             receiver = self._roster.join(ready.receiver, peer)
-            self._rings.ask(ready.batch)
+            self._rings.ask(ready.batch, ready.keeps)
         if self._epoch > 0 and len(self._had) < _MOST_HAD:
             self._had.update(seq for seq in ready.have if seq >= self._next.seq)
         receiver.heard_at, receiver.epoch = time.monotonic(), ready.epoch

@@ -36,6 +36,7 @@ class Source:
         address: What to connect to.
         window: How many samples may wait here that come by message.
         batch: How many samples are taken at a time that lie side by side; 0 for any number.
+        keeps: Whether they are kept there as long as their user likes, where there is room.
         allow_pickle: Whether pickled fields are loaded.
         owed: seq, index and done of the first sample wanted.
         curve: The keys of the launch, where it has some.
@@ -60,6 +61,7 @@ class Source:
         *,
         window: int,
         batch: int = 0,
+        keeps: bool = False,
         allow_pickle: bool = False,
         owed: tuple[int, int, int] = (0, 0, 0),
         curve: CurveKeys | None = None,
@@ -78,6 +80,7 @@ class Source:
         self.waited_s = 0.0
         self._owed = owed
         self._batch = batch
+        self._keeps = keeps
         self._allow_pickle = allow_pickle
         self._window = window
         self._id = secrets.token_hex(8)
@@ -260,7 +263,8 @@ class Source:
         inbox = self._inbox if window else ()  # at a farewell it goes to others
         have = (*self._have, *(message.seq for message in inbox))[-MAX_HAVE:] if whole else ()
         epoch = min(self.epoch, MAX_WINDOW)
-        ready = Ready(self._id, window, self._host, ring, taken, have, self._owed, self._batch, epoch, self.stream)
+        asked = (self._owed, self._batch, epoch, self.stream, self._keeps)
+        ready = Ready(self._id, window, self._host, ring, taken, have, *asked)
         self._socket.try_send(Message(Kind.READY, ready.to_body()))
 
     def _hear_next(self) -> bool:
@@ -356,6 +360,7 @@ class Source:
                 number=self.number,
                 account=self.account,
                 batch=self._batch,
+                keeps=self._keeps,
                 allow_pickle=self._allow_pickle,
                 refuse=self._refuse,
             )
@@ -376,7 +381,10 @@ class Source:
 
     def _drop_ring(self) -> None:
         if self._ring is not None:
-            self._ring_end = max(self._ring_end, self._ring.ring.end)
+            try:
+                self._ring_end = max(self._ring_end, self._ring.ring.end)
+            except ProtocolError as error:
+                self._refuse(error)
             self._ring.note_others(self._ring.ring.tail)
             self._ring.close()
             self._ring = None

@@ -81,7 +81,9 @@ def test_script_that_raises_before_it_has_a_channel(script, blender):
 
 
 def test_instance_that_exits_at_once(script, blender):
-    with pytest.raises(btt.InstanceError, match=r"(?s)exit status 3 before it reported that its script called.*I do not want to run"):
+    with pytest.raises(
+        btt.InstanceError, match=r"(?s)exit status 3 before it reported that its script called.*I do not want to run"
+    ):
         launch(script("exits_at_once"), blender).__enter__()
 
 

@@ -1,0 +1,40 @@
+"""Batches that stay in shared memory, where Blender has written them, until nothing refers to them any more."""
+
+import os
+import weakref
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..wire.group import Group
+from .batch import Delivery, position_after, who_made_it
+
+_LARGE_BYTES = 65_536  # less is copied: that takes less time than to keep track of it
+
+
+def keep(group: Group) -> Delivery:
+    """The batch that samples are already, where they lie; their memory is given back when its last tensor is gone."""
+    owner = os.getpid()
+    large = [name for name, values in group.fields.items() if values.nbytes >= _LARGE_BYTES]
+    left = list(range(len(large)))
+
+    def one_gone() -> None:
+        # In whatever thread, even two at a time: each pops another number. Not in a fork, whose parent may use it yet.
+        if left.pop() == 0 and os.getpid() == owner:
+            group.release()
+
+    batch: dict[str, Any] = who_made_it(np.full(len(group), group.btid or 0, np.int64), group.words)
+    for name, values in group.fields.items():
+        if values.dtype == np.bool_:
+            np.not_equal(values.view(np.uint8), 0, out=values)  # whatever the sender calls true
+        if name not in large:
+            batch[name] = torch.from_numpy(values.copy())
+            continue
+        # An object of its own, on which all that is made of it rests: slices of an array that is memory's own would not.
+        used = np.frombuffer(values.data, np.uint8)
+        weakref.finalize(used, one_gone).atexit = False
+        batch[name] = torch.from_numpy(used.view(values.dtype).reshape(values.shape))
+    if not large:
+        group.release()
+    return Delivery(batch, {group.source: position_after(group)}, lambda: None, len(group))
