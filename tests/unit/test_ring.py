@@ -350,3 +350,24 @@ def test_there_is_an_end_to_how_many_readers_fit(
     readers.append(RingReader(path, writer.token))
     for reader in readers:
         reader.close()
+
+
+class GivenBackMeanwhile(np.ndarray):
+    """Words that a reader sets to 0 after they were compared with something, and before what follows from that."""
+
+    def __array_ufunc__(self, function: np.ufunc, method: str, *inputs: object, **options: object) -> object:
+        found = getattr(function, method)(*[np.asarray(one) for one in inputs], **options)
+        if method == "__call__":
+            np.asarray(self)[:] = 0
+        return found
+
+
+def test_what_is_given_back_while_the_writer_looks_is_not_taken_for_a_dead_ones(writer: RingWriter, path: Path) -> None:
+    reader = RingReader(path, writer.token)
+    for number in range(SLOTS):
+        put(writer, number)
+    reader.claim(SLOTS)
+    writer._busy = writer._busy.view(GivenBackMeanwhile)
+    assert writer.reclaim() == 0
+    assert reader.reclaimed == 0
+    reader.close()

@@ -134,8 +134,8 @@ def test_blocks_are_whole_batches_where_two_fit(
     one.close()
 
 
-@pytest.mark.parametrize(("batch", "shape"), [(2, (8, 4)), (8, (24, 3)), (40, (80, 2)), (60, (7, 1))])
-def test_blocks_to_be_kept_are_one_more_for_large_samples(
+@pytest.mark.parametrize(("batch", "shape"), [(2, (8, 4)), (8, (32, 4)), (40, (80, 2)), (60, (7, 1))])
+def test_blocks_to_be_kept_are_more_for_large_samples(
     folder: Path, batch: int, shape: tuple[int, int], caplog: pytest.LogCaptureFixture
 ) -> None:
     one = chain(folder, num_slots=7, budget_bytes=10**7)

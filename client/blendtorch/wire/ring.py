@@ -49,6 +49,8 @@ _TRIES = 1000  # to read two words of one moment
 class RingWriter(Ring):
     """The writing end; make it by `create` or `adopt`."""
 
+    _next_slot: int | None = None  # of the next sample, once it was found to be free
+
     @classmethod
     def create(cls, path: Path, layout: Layout, num_slots: int, num_blocks: int = 1) -> "RingWriter":
         """Makes a ring.
@@ -107,12 +109,26 @@ class RingWriter(Ring):
 
     def has_room(self) -> bool:
         """Whether the next slot is free; finds a free block where one begins."""
+        if self._next_slot is not None:
+            return True
         head = self._words[HEAD_WORD]
         if self.num_blocks > 1 and head % self.block_slots == 0:
-            return self._find_block(head)
-        if head - self._words[TAIL_WORD] >= self.num_slots:
+            if not self._find_block(head):
+                return False
+        elif head - self._words[TAIL_WORD] >= self.num_slots:
             return False
-        return not self._slot_words[self.slot_of(head) * len(SLOT_WORDS) + _BUSY]
+        slot = self.slot_of(head)
+        if self._slot_words[slot * len(SLOT_WORDS) + _BUSY]:
+            return False
+        self._next_slot = slot
+        return True
+
+    def _free_slot(self) -> int:
+        """The next slot."""
+        if self._next_slot is None:
+            self.has_room()
+        assert self._next_slot is not None, f"{self.path} has no room"
+        return self._next_slot
 
     def _find_block(self, head: int) -> bool:
         """Gives the next block a place where nothing waits and nobody is reading; false when there is none."""
@@ -131,15 +147,15 @@ class RingWriter(Ring):
         return False
 
     def places(self) -> dict[str, np.ndarray]:
-        """The next slot's places, by the name of the field; only to be written to when `has_room`."""
-        slot = self.slot_of(self._words[HEAD_WORD])
+        """The next slot's places, by the name of the field; only when `has_room`."""
+        slot = self._free_slot()
         found = self._places.get(slot)
         if found is None:  # made once: it takes as long as copying a small image
             found = self._places[slot] = {name: array[slot, ...] for name, array in self.fields.items()}
         return found
 
     def write(self, fields: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
-        """Writes the fields that have a place into the next slot.
+        """Writes the fields that have a place into the next slot; only when `has_room`.
 
         Returns:
             A word with a bit for each field that was written, and the fields that were not.
@@ -160,7 +176,7 @@ class RingWriter(Ring):
     def commit(
         self, seq: int, index: int, done: int, epoch: int, time_us: int, present: int, rest: bytes = b""
     ) -> None:
-        """Makes the sample in the next slot visible to receivers.
+        """Makes the sample in the next slot visible to receivers; only when `has_room`.
 
         Args:
             seq: Number of the sample.
@@ -171,14 +187,14 @@ class RingWriter(Ring):
             present: Which fields it has, as `write` returned it.
             rest: What has no fixed place; at most `layout.rest_bytes`.
         """
-        head = self._words[HEAD_WORD]
-        slot = self.slot_of(head)
+        slot = self._free_slot()
         if rest:
             self.rest[slot, : len(rest)] = np.frombuffer(rest, np.uint8)
         offset = SLOTS_OFFSET + slot * 8 * len(SLOT_WORDS)
         _SLOT.pack_into(self._memory, offset, seq, index, done, epoch, time_us, present, len(rest))
         fence()
-        self._words[HEAD_WORD] = head + 1
+        self._next_slot = None
+        self._words[HEAD_WORD] += 1
 
     def last(self) -> dict[str, int] | None:
         """The words of the sample committed last."""
@@ -200,7 +216,7 @@ class RingWriter(Ring):
         claimed = np.ones(self.num_slots, bool)
         claimed[[self.slot_of(number) for number in range(self.tail, self.head)]] = False
         freed = 0
-        for receiver in set(busy[busy != 0].tolist()):
+        for receiver in set(busy.tolist()) - {0}:  # not of those that are not 0: one may become it meanwhile
             byte = _RECEIVER_BYTE + receiver % _MAX_RECEIVERS
             if file_lock.try_lock(self._descriptor, byte):
                 mine = busy == receiver

@@ -29,10 +29,10 @@ _MIN_REST_BYTES = 512
 # A ring that stays in the processor's cache is much faster than one that does not, and enough for both ends to take turns.
 _CACHED_BYTES = 4 << 20
 _CACHED_SLOTS = 4
-# Batches that lie in shared memory at a time, where receivers take whole ones: one is read, the other is written; where
-# receivers keep them as long as they like, there is one more.
+# Batches that lie in shared memory at a time, where receivers take whole ones: one is read, the other is written. Where
+# receivers keep them as long as they like, there are those that are read ahead, too.
 _BATCHES = 2
-_KEPT_BATCHES = 3
+_KEPT_BATCHES = 4
 # Less than this is copied as fast as it is kept.
 _WORTH_KEEPING_BYTES = 100_000
 
