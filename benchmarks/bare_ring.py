@@ -1,7 +1,7 @@
-"""Frames through shared memory by two processes that do nothing else: what the machine allows, for stream.py.
+"""Frames through shared memory by processes that do nothing else: what the machine allows, for stream.py.
 
 No fields, no numbers, no restarts, one reader: a producer copies frames into the slots of a ring as fast as they get free,
-and the reader copies them out of it into batches, or takes eight slots at a time for a batch as they are.
+and the reader takes eight slots at a time for a batch, as they are.
 
     bare_ring.py FILE SLOTS    a producer, started by `BareRing`
 """
@@ -24,7 +24,9 @@ from stream_samples import FRAME, samples
 BATCH_SIZE = 8
 HEAD, TAIL = 0, 1
 HEADER_BYTES = 4096
-SPIN_S = 1e-3  # how long one waits awake: as long as nobody measures, producers shall use no CPU
+# One core may be another process's. As long as nobody measures, producers shall use no CPU.
+PAUSE_S = 50e-6
+LONG_PAUSE_S = 1e-3
 
 
 class BareRing:
@@ -33,31 +35,21 @@ class BareRing:
     Args:
         paths: Files in shared memory, one a producer.
         slots: How many frames each has room for.
-        copy: Whether a batch is copied, into one of three buffers in turn.
     """
 
-    def __init__(self, paths: list[Path], slots: int, copy: bool) -> None:
+    def __init__(self, paths: list[Path], slots: int) -> None:
         self._rings = cycle([_open(path, slots) for path in paths])
-        self._slots = slots
-        self._buffers = cycle([np.ones((BATCH_SIZE, *FRAME), np.uint8) for _ in range(3)]) if copy else None
 
     def take_batch(self) -> None:
         """Takes eight frames of the producer whose turn it is."""
-        words, frames = next(self._rings)
+        words, _ = next(self._rings)
         tail = words[TAIL]
-        if self._buffers is None:
-            _wait_until(lambda: words[HEAD] >= tail + BATCH_SIZE)
-            words[TAIL] = tail + BATCH_SIZE
-            return
-        batch = next(self._buffers)
-        for row in range(BATCH_SIZE):
-            _wait_until(lambda: words[HEAD] > words[TAIL])
-            np.copyto(batch[row], frames[words[TAIL] % self._slots])
-            words[TAIL] += 1
+        _wait_until(lambda: words[HEAD] >= tail + BATCH_SIZE)
+        words[TAIL] = tail + BATCH_SIZE
 
 
 @contextmanager
-def bare_ring(producers: int, slots: int, copy: bool) -> Iterator[BareRing]:
+def bare_ring(producers: int, slots: int) -> Iterator[BareRing]:
     """Starts the producers, and ends them."""
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         paths = [Path(folder) / str(i) for i in range(producers)]
@@ -69,7 +61,7 @@ def bare_ring(producers: int, slots: int, copy: bool) -> Iterator[BareRing]:
                 process = subprocess.Popen([sys.executable, __file__, str(path), str(slots)], stdin=subprocess.PIPE)
                 ends.callback(process.wait)
                 ends.callback(process.kill)
-            yield BareRing(paths, slots, copy)
+            yield BareRing(paths, slots)
 
 
 def produce(path: Path, slots: int) -> None:
@@ -92,8 +84,7 @@ def _open(path: Path, slots: int) -> tuple[memoryview, np.ndarray]:
 def _wait_until(done: Callable[[], bool]) -> None:
     started = time.perf_counter()
     while not done():
-        if time.perf_counter() - started > SPIN_S:
-            time.sleep(SPIN_S)
+        time.sleep(PAUSE_S if time.perf_counter() - started < LONG_PAUSE_S else LONG_PAUSE_S)
 
 
 if __name__ == "__main__":

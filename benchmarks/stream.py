@@ -4,9 +4,12 @@ Blender processes publish frames (640 x 480 RGBA uint8) that they do not render:
 writable arrays. They arrive in batches of 8. The transports are compared with
 
 - `copy`: one thread copies such frames into the rows of four batch buffers in turn, 39 MB;
-- `bare/1`, `bare-view/N`: the same way through shared memory with nothing but the copies, see `bare_ring`: what the machine
+- `bare/1`, `bare-view/N`: the same way through shared memory with nothing but the copy, see `bare_ring`: what the machine
   allows, for two cores that copy share their way to memory;
 - `pickle-tcp/N`: pickled dicts, PUSH/PULL over tcp, a DataLoader with N workers; `best` is the one with the best median.
+
+`shm` is the loader as it comes, `shm-view` the one with `copy=False`. `dataloader-shm` collates with `btt.collate`,
+`dataloader-default` as PyTorch does by default.
 
 Every round measures all rows in a short burst each, one after the other, every other round backwards; between its bursts
 a row's Blender instances wait and use no CPU. Ratios are the medians of the rounds' ratios. At the end the memory of both
@@ -77,10 +80,18 @@ class Stream:
 
 PICKLES = {f"pickle-tcp/{workers}": workers for workers in (0, 1, 2, 4)}
 BEST = "pickle-tcp/best"
-DATALOADER = "dataloader-shm/2"
+# DataLoaders with two workers, and how they collate.
+DATALOADERS: dict[str, Callable[[list[Any]], Any] | None] = {
+    "dataloader-shm/2": btt.collate,
+    "dataloader-default/2": None,
+}
+DATALOADER_REMARKS = {
+    "dataloader-shm/2": "its two workers: two copies each, and Python",
+    "dataloader-default/2": "fresh shared memory for each batch",
+}
 STREAMS = [
-    Stream("shm/1", "shm", "as bare/1, and Python between the copies", "copy"),
-    Stream("shm-view/1", "shm", "as bare-view/1, and Python between the copies", "copy", copy=False),
+    Stream("shm/1", "shm", "as bare/1, and Python between the copies, in Blender", "copy"),
+    Stream("shm-view/1", "shm", "as shm/1", "copy", copy=False),
     Stream("shm/2", "shm", "the copy into the batch, on one core", "copy", instances=2),
     Stream("shm-view/2", "shm", "as bare-view/2", "copy", instances=2, copy=False),
     Stream("shm/4", "shm", "as shm/2, if there are cores for five processes", "copy", instances=4),
@@ -90,12 +101,12 @@ STREAMS = [
     Stream("small/1", "shm", "Python: three arrays and five numbers, 180 bytes", "pickle-small", kind="small"),
     Stream("large/1", "shm", "as shm/1; 12 arrays, 40 MB, in batches of 2", "copy-large", kind="large", batch_size=2),
 ]
-# How many producers, slots for each, and whether batches are copied: as the streams of these names.
-BARE = {"bare/1": (1, 4, True), "bare-view/1": (1, 16, False), "bare-view/2": (2, 16, False)}
+# How many producers, and slots for each: as the streams of these names.
+BARE = {"bare/1": (1, 32), "bare-view/1": (1, 16), "bare-view/2": (2, 16)}
 BARE_REMARKS = {
-    "bare/1": "two copies, into the slot and into the batch, side by side",
-    "bare-view/1": "the copy into the slot",
-    "bare-view/2": "copies into slots, on two cores",
+    "bare/1": "the copy into one of 32 slots, beyond the cache",
+    "bare-view/1": "the copy into one of 16 slots, partly in the cache",
+    "bare-view/2": "as bare-view/1, on two cores that share the cache",
 }
 LATENCIES = [
     Stream(f"latency/{group}", group, "waking two threads; the copies of one frame", batch_size=1)
@@ -115,7 +126,7 @@ ASKED: list[tuple[str, float, str | None]] = [
     ("shm-view/1", 1.2, "copy"),
     ("shm-view/2", 2, "copy"),
     ("tcp/1", 2, BEST),
-    (DATALOADER, 2, "pickle-tcp/2"),
+    ("dataloader-shm/2", 2, "pickle-tcp/2"),
     ("small/1", 20_000, None),
 ]
 
@@ -135,16 +146,18 @@ def main() -> None:
 
 
 def launch(group: str, blender: str | None) -> btt.BlenderLauncher:
-    """The instances of a group: those that publish on command, and the last one, which publishes for DataLoaders."""
+    """The instances of a group: those that publish on command, and the last ones, which publish for DataLoaders."""
     streams = [stream for stream in [*STREAMS, *LATENCIES, *MEMORIES] if stream.group == group]
-    loaders = {"shm": ["endless", DATALOADER], "tcp": ["pickle", *PICKLES]}.get(group, [])
     roles = [["obey"]] * max(stream.instances for stream in streams)
-    if loaders:
-        roles.append([loaders[0], *map(socket_name, loaders[1:])])
+    if group == "shm":
+        roles += [["endless", socket_name(name)] for name in DATALOADERS]
+    elif group == "tcp":
+        roles.append(["pickle", *map(socket_name, PICKLES)])
+    names = [*(socket_name(stream.name) for stream in streams), *(name for role in roles for name in role[1:])]
     return btt.BlenderLauncher(
         script=Path(__file__).parent / "stream.blend.py",
         num_instances=len(roles),
-        named_sockets=["CTRL", *(socket_name(stream.name) for stream in streams), *map(socket_name, loaders[1:])],
+        named_sockets=["CTRL", *names],
         instance_args=roles,
         blend_path=blender,
         proto="auto" if group == "shm" else group,
@@ -178,9 +191,9 @@ def compete(
         reader(name, PickleDataset(addresses["tcp"][socket_name(name)][-1]), workers)
         for name, workers in PICKLES.items()
     ]
-    reading.append(
-        reader(DATALOADER, btt.RemoteIterableDataset(addresses["shm"][socket_name(DATALOADER)][-1]), workers=2)
-    )
+    for name, address_of in zip(reversed(DATALOADERS), (-1, -2), strict=True):
+        dataset = btt.RemoteIterableDataset(addresses["shm"][socket_name(name)][address_of])
+        reading.append(reader(name, dataset, 2, DATALOADERS[name]))
     contestants: list[Callable[[float], Values]] = [
         Repeated("copy", copier("frame", BATCH_SIZE, buffers=4)).measure,
         *(Repeated(name, ring.take_batch, ramp=64).measure for name, ring in bare.items()),
@@ -254,9 +267,11 @@ def pickler(kind: str) -> Callable[[], Any]:
     return lambda: pickle.loads(pickle.dumps(next(next_source), protocol=5))
 
 
-def reader(name: str, dataset: IterableDataset, workers: int) -> Repeated:
+def reader(
+    name: str, dataset: IterableDataset, workers: int, collate: Callable[[list[Any]], Any] | None = None
+) -> Repeated:
     """A DataLoader, the workers of which live on between the bursts."""
-    batches = iter(DataLoader(dataset, batch_size=BATCH_SIZE, num_workers=workers))
+    batches = iter(DataLoader(dataset, batch_size=BATCH_SIZE, num_workers=workers, collate_fn=collate))
     # Each worker has read two batches ahead; ten samples wait at either end, and some in the kernel.
     return Repeated(name, partial(next, batches), ramp=40 * max(1, workers))
 
@@ -369,8 +384,8 @@ def rows_of(rounds: list[Values]) -> list[Row]:
     for stream in STREAMS:
         unit = "images/s" if stream.kind == "frame" else "samples/s"
         rows.append(row_of_rounds(rounds, stream.name, unit, stream.ratio_to, stream.remark))
-    remark = "its two workers: they hand batches on by shared memory"
-    rows.append(row_of_rounds(rounds, DATALOADER, "images/s", "pickle-tcp/2", remark))
+    for name, remark in DATALOADER_REMARKS.items():
+        rows.append(row_of_rounds(rounds, name, "images/s", "pickle-tcp/2", remark))
     for stream in LATENCIES:
         for p in (50, 99):
             name = stream.name.replace("/", f"-p{p}/")
