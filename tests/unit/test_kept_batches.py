@@ -17,10 +17,13 @@ import torch
 from instances import FakeInstance
 
 from blendtorch.btt import StreamLoader
+from blendtorch.errors import PeerTimeout, ScriptError
+from blendtorch.wire import Kind, Message
 from blendtorch.wire.owned_folder import make_folder
 from blendtorch.wire.receivers import SHARED_MEMORY
 from blendtorch.wire.ring import RingReader
 from blendtorch.wire.sample_sender import SampleSender
+from blendtorch.wire.sockets import answer
 from tests.leftovers import leaves_nothing  # noqa: F401  (a fixture)
 
 Start = Callable[..., FakeInstance]
@@ -265,6 +268,48 @@ def test_a_mask_that_was_drawn_in_place_is_of_zeros_and_ones(tmp_path: Path) -> 
             assert batch["mask"].view(torch.uint8).max() == 1
             assert batch["mask"].all()
     sender.close(0)
+
+
+@pytest.mark.parametrize("copy", [True, False])
+def test_a_batch_may_take_longer_than_a_sample(instance: Start, copy: bool) -> None:
+    """The limit is on samples, though whole batches are waited for."""
+    address = instance(samples(2 * BATCH_SIZE + 1), delay_s=0.3, then="stay").address
+    with StreamLoader(address, BATCH_SIZE, copy=copy, timeoutms=1000) as loader:
+        batches = iter(loader)
+        assert numbers([next(batches), next(batches)]) == list(range(2 * BATCH_SIZE))
+        with pytest.raises(PeerTimeout, match="no sample came"):
+            next(batches)
+
+
+@pytest.mark.parametrize("copy", [True, False])
+@pytest.mark.parametrize("kind", [Kind.ERROR, Kind.END])
+def test_the_end_of_an_instance_that_was_killed_amid_a_batch(tmp_path: Path, kind: Kind, copy: bool) -> None:
+    """The launcher says it in its place, and what it had made comes before."""
+    sender = SampleSender(f"ipc://{tmp_path}/s", 0)
+    made = BATCH_SIZE + 3
+    got: list[Batch] = []
+    over = threading.Event()
+
+    def publish() -> None:
+        for number in range(made):
+            sender.publish(fields(number))
+
+    body = {"error": "was killed by SIGKILL", "traceback": ""} if kind == Kind.ERROR else {"made": made}
+    with StreamLoader(sender.address, BATCH_SIZE, copy=copy, timeoutms=20_000) as loader:
+        batches = iter(loader)
+        with contextlib.closing(Background(publish)):
+            got.append(next(batches))
+        sender._router.close()  # and its ring is not closed
+        stand_in = Background(lambda: answer(sender.address, Message(kind, body, 0, 0, made), over))
+        with pytest.raises(ScriptError, match="SIGKILL") if kind == Kind.ERROR else contextlib.nullcontext():
+            got += batches
+        stats = loader.stats()
+    over.set()
+    stand_in.close()
+    sender.close(0, ended=False)
+    assert stats.received == made
+    if kind == Kind.END:
+        assert numbers(got) == list(range(made))
 
 
 def test_batches_of_several_instances_are_mixed(instance: Start) -> None:

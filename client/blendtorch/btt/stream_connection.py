@@ -266,6 +266,7 @@ class StreamConnection:
     def _receive(self, most: int) -> Group | None:
         """The next samples; None at the end of the stream, or of this connection."""
         waited_s = 0.0
+        queued = 0
         while not self._stop.is_set():
             turn_s = min(_TURN_S, self._timeout_s - waited_s)
             started = time.monotonic()
@@ -273,7 +274,10 @@ class StreamConnection:
             try:
                 return self.receiver.receive(most, turn_s)
             except PeerTimeout:
-                waited_s = 0.0 if excused or self._is_excused() else waited_s + time.monotonic() - started
+                before, queued = queued, sum(source.queued for source in self.receiver.sources)
+                # Some have come, if not as many as are taken at a time.
+                goes_on = queued > before or excused or self._is_excused()
+                waited_s = 0.0 if goes_on else waited_s + time.monotonic() - started
                 if waited_s >= self._timeout_s:
                     seen = f"no sample came from {', '.join(self._addresses)} for {self._timeout_s:g} s."
                     if any(source.btid is not None for source in self.receiver.sources):

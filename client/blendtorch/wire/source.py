@@ -307,6 +307,10 @@ class Source:
         elif message.kind in (Kind.END, Kind.ERROR):
             self.btid = message.btid
             self._parting = message
+            if (
+                self._ring is not None
+            ):  # who was killed has not closed it, and samples may be fewer than are taken at a time
+                self._ring.is_last = True
             if self._unconfirmed:
                 self.say_ready()
         else:
@@ -364,7 +368,7 @@ class Source:
                 allow_pickle=self._allow_pickle,
                 refuse=self._refuse,
             )
-            self._ring.is_last = self._is_another
+            self._ring.is_last = self._is_another or self._parting is not None
             head = self._ring.peek()
             self.account.begin(self._next_seq if head is None else head[1])
             self._rings_missing = 0
