@@ -1,6 +1,7 @@
 """Publishes pictures that are drawn straight into where they are sent from."""
 
 import sys
+import time
 
 import numpy as np
 
@@ -15,6 +16,8 @@ write = layout.Field.write
 layout.Field.write = lambda self, place, value: (copied.append(self.name), write(self, place, value))
 
 for i in range(20):
+    while not channel.ready():  # without room the place is elsewhere
+        time.sleep(0.001)
     image = channel.reserve("image", renderer.shape)
     renderer.render(out=image)
     channel.publish(image=image, mean=float(np.mean(image)), number=i)
