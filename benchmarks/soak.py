@@ -4,8 +4,8 @@ Blender instances stream small pictures, one colour each that follows from the s
 at random moments: kills an instance, or all, with SIGKILL; stops one with SIGSTOP for good, so that the launcher has to
 replace it, or for some seconds; has the trainer pause. The same --seed chooses the same faults at the same times.
 
-Afterwards every index must have arrived exactly once, without a gap, up to the end; pictures must be whole; the loader's
-own counts must agree; the trainer must not have grown; and no process and no file may be left. Exit status 1 otherwise.
+Afterwards every index must have arrived exactly once, without a gap, up to the end; pictures must be whole, also those of
+batches that the trainer has kept for a while; the loader's own counts must agree; the trainer must not have grown; and no process and no file may be left. Exit status 1 otherwise.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ TIMEOUT_MS = 90_000
 SETTLE_S = 60.0
 SETTLE_SAMPLES = 200
 GROWTH_MB = 64  # of the trainer, after the first report, by which buffers and mapped memory have come to their size
+KEEP_EVERY, KEPT = 10, 5  # one batch of so many is kept, until so many were kept after it
 MB = 1e6
 
 
@@ -190,6 +191,11 @@ class Account:
                 self.spoilt += 1
             self._note(index)
 
+    def look_again(self, batch: dict[str, Any]) -> None:
+        """Looks whether the pictures of a batch that was taken before are those that they were."""
+        for index, image in zip(batch["btindex"].tolist(), batch["image"], strict=True):
+            self.spoilt += not bool((image == color_of(index)).all())
+
     def _note(self, index: int) -> None:
         k = index % len(self._next)
         if index < self._next[k] or index in self._beyond:
@@ -221,6 +227,8 @@ class Soak:
         self._launcher = launcher
         self._loader = loader
         self._batches = iter(loader)
+        self._taken = 0
+        self._kept: deque[dict[str, Any]] = deque()
         self._args = args
         self._processes = processes
         self._account = Account(args.instances)
@@ -273,7 +281,13 @@ class Soak:
         return back and not self._account.missing
 
     def _take(self) -> None:
-        self._account.take(next(self._batches))
+        batch = next(self._batches)
+        self._account.take(batch)
+        self._taken += 1
+        if self._taken % KEEP_EVERY == 0:
+            self._kept.append(batch)
+            if len(self._kept) > KEPT:
+                self._account.look_again(self._kept.popleft())
         if time.monotonic() - self._reported >= self._args.report:
             self._report()
 
