@@ -5,7 +5,8 @@ at random moments: kills an instance, or all, with SIGKILL; stops one with SIGST
 replace it, or for some seconds; has the trainer pause. The same --seed chooses the same faults at the same times.
 
 Afterwards every index must have arrived exactly once, without a gap, up to the end; pictures must be whole, also those of
-batches that the trainer has kept for a while; the loader's own counts must agree; the trainer must not have grown; and no process and no file may be left. Exit status 1 otherwise.
+batches that the trainer has kept for a while; the loader's own counts must agree; the trainer must not have grown; and no
+process and no file may be left. Exit status 1 otherwise.
 """
 
 import argparse
