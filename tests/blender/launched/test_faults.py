@@ -85,6 +85,25 @@ def test_instances_that_are_killed_lose_nothing(launch, blender, transport):
 
 
 @pytest.mark.one_blender
+@pytest.mark.parametrize("keep_every", [2, 7])
+def test_batches_that_are_kept_where_they_were_written_outlive_who_wrote_them(launch, keep_every):
+    with launch(400, size=120_000) as launcher, load(launcher) as loader:
+
+        def kill() -> None:
+            os.kill(launcher.launch_info.pids[0], signal.SIGKILL)
+
+        kept, clones = [], []
+        for i, batch in enumerate(disturbed(iter(loader), {20: kill, 60: kill})):
+            clones.append({name: values.clone() for name, values in batch.items()})
+            if i % keep_every == 0:
+                kept.append(batch)
+        assert len(launcher.restarts) == 2
+        check(loader, clones, 400, 1, restarts=2)
+    for i, batch in enumerate(kept):
+        assert torch.equal(batch["data"], clones[i * keep_every]["data"])
+
+
+@pytest.mark.one_blender
 @pytest.mark.parametrize("transport", ["shm", "tcp"])
 @pytest.mark.parametrize(("stopped_s", "restarts"), [(1.0, 0), (60.0, 1)])
 def test_an_instance_that_stands_still(launch, transport, stopped_s, restarts):
