@@ -16,7 +16,7 @@ from ring_files import open_files
 from blendtorch.errors import SharedMemoryError
 from blendtorch.wire.layout import Layout
 from blendtorch.wire.ring import RingReader, RingWriter
-from blendtorch.wire.ring_memory import TAIL_WORD
+from blendtorch.wire.ring_memory import TAIL_WORD, fence
 
 SAMPLE = {"image": np.zeros((4, 5), np.uint8), "number": 0}
 LAYOUT = Layout.of(SAMPLE, 64)
@@ -350,6 +350,26 @@ def test_there_is_an_end_to_how_many_readers_fit(
     readers.append(RingReader(path, writer.token))
     for reader in readers:
         reader.close()
+
+
+def test_a_finalizer_may_give_slots_back_amid_a_fence() -> None:
+    """Garbage collection runs it at any point, and it makes a fence itself."""
+    amid: list[None] = []
+
+    def profile(frame: object, event: str, what: object) -> None:
+        if event == "c_call" and "__exit__" in str(what):  # while the lock is held
+            amid.append(fence())  # type: ignore[func-returns-value]
+
+    def run() -> None:
+        sys.setprofile(profile)
+        fence()
+        sys.setprofile(None)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert amid
 
 
 class GivenBackMeanwhile(np.ndarray):

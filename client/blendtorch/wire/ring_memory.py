@@ -43,12 +43,11 @@ CLOSED_WORD, WAITED_US_WORD, RECLAIMED_WORD, BLOCK_SLOTS_WORD = range(6, 10)
 # The words of each slot.
 SLOT_WORDS = ("seq", "index", "done", "epoch", "time_us", "present", "rest_bytes", "busy")
 
-_fence_lock = threading.Lock()
-
 
 def fence() -> None:
     """Keeps the processor from moving memory accesses across: a lock's atomic operations do."""
-    with _fence_lock:
+    # One of its own: a finalizer that gives slots back may run at any point, here, too, and would wait for itself.
+    with threading.Lock():
         pass
 
 
