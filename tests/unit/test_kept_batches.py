@@ -230,6 +230,16 @@ def test_a_fork_does_not_give_back_what_its_parent_keeps(instance: Start) -> Non
     assert ring.in_use == 0
 
 
+def test_samples_that_grow_need_no_room_that_is_kept(instance: Start) -> None:
+    """They have another ring, for which there is no room beside the one of before, and the loop keeps a batch of that."""
+    many = ({**fields(i), "boxes": np.full(3 if i < 40 else 600, i % 7)} for i in range(100))
+    shm_bytes = 4 * BATCH_SIZE * 230_000
+    with StreamLoader(instance(many, shm_bytes=shm_bytes).address, BATCH_SIZE, timeoutms=10_000) as loader:
+        kept = list(loader)
+    assert numbers(kept) == list(range(100))
+    assert all(map(is_right, kept))
+
+
 @pytest.mark.parametrize("options", [{"shm_bytes": 700_000}, {"queue_size": 3}])
 def test_in_a_small_ring(instance: Start, options: dict[str, int]) -> None:
     with StreamLoader(instance(samples(), **options).address, BATCH_SIZE, num_batches=30) as loader:
@@ -297,11 +307,17 @@ def test_the_end_of_an_instance_that_was_killed_amid_a_batch(tmp_path: Path, kin
         assert numbers(got) == list(range(made))
 
 
-def test_batches_of_several_instances_are_mixed(instance: Start) -> None:
+@pytest.mark.parametrize("shared", [False, True], ids=["alone", "beside a loader of one instance"])
+def test_batches_of_several_instances_are_copied(instance: Start, shared: bool) -> None:
     addresses = [instance(samples(), btid=btid).address for btid in range(2)]
+    if shared:
+        with StreamLoader(addresses[0], BATCH_SIZE, num_batches=1) as loader:
+            (batch,) = loader
+            assert is_in_ring(batch, ring_of(loader))
     with StreamLoader(addresses, BATCH_SIZE, num_batches=50) as loader:
-        mixed = 0
         for batch in loader:
             assert is_right(batch)
-            mixed += len(set(batch["btid"].tolist())) == 2
-    assert mixed
+            sources = loader._connection.receiver.sources  # type: ignore[union-attr]
+            rings = [source._ring.ring for source in sources if source._ring]  # one may not have been found yet
+            assert not any(is_in_ring(batch, ring) for ring in rings)
+        assert len(rings) == 2

@@ -149,6 +149,16 @@ def test_blocks_to_be_kept_are_more_for_large_samples(
     one.close()
 
 
+def test_batches_that_must_lie_side_by_side_come_before_those_that_may(folder: Path) -> None:
+    one = chain(folder, num_slots=7, budget_bytes=10**7)
+    one.ask(12, keeps=True)
+    one.ask(8, keeps=False)
+    assert write(one, 0, 100_000)
+    ring = one.to_read()
+    assert (ring.num_slots, ring.num_blocks) == (16, 2)
+    one.close()
+
+
 def test_many_small_batches_share_blocks(folder: Path) -> None:
     one = chain(folder, num_slots=3000, budget_bytes=10**7)
     one.ask(2, keeps=False)

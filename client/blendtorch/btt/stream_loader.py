@@ -121,7 +121,7 @@ class StreamLoader:
             "queue_size": queue_size,
             "order": order,
             "batch": batch_size if whole else 0,
-            "keeps": copy,
+            "keeps": whole and copy,
             "allow_pickle": allow_pickle,
             "curve": curve,
         }

@@ -214,7 +214,7 @@ class RingWriter(Ring):
         if not busy.any() or not file_lock.try_lock(self._descriptor, _CLAIM_BYTE):
             return 0
         claimed = np.ones(self.num_slots, bool)
-        claimed[[self.slot_of(number) for number in range(self.tail, self.head)]] = False
+        claimed[self.slots_of(self.tail, self.head)] = False
         freed = 0
         for receiver in set(busy.tolist()) - {0}:  # not of those that are not 0: one may become it meanwhile
             byte = _RECEIVER_BYTE + receiver % _MAX_RECEIVERS

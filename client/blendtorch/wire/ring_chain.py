@@ -158,8 +158,9 @@ class RingChain:
         self._remove_drained()
 
     def _remove_drained(self) -> None:
+        # What was taken may be kept for ever, and needs no file: there is room for the next ring.
         for ring in list(self._rings):
-            if ring.closed and ring.head == ring.tail and not ring.slots["busy"].any():
+            if ring.closed and ring.head == ring.tail:
                 self._rings.remove(ring)
                 ring.path.unlink(missing_ok=True)
                 ring.close()
@@ -238,11 +239,12 @@ class RingChain:
 
     def _blocks(self, layout: Layout, num_slots: int, fits: int) -> tuple[int, int] | None:
         """How many slots in how many blocks hold whole batches; None when no batch was asked for, or two do not fit."""
-        kept = self._kept_batch if layout.sample_bytes >= _WORTH_KEEPING_BYTES else 0
-        batch = max(self._batch, kept)
+        batch, least = self._batch, _BATCHES
+        if not batch and layout.sample_bytes >= _WORTH_KEEPING_BYTES:
+            batch, least = self._kept_batch, _KEPT_BATCHES
         if 0 < 2 * batch <= fits:
             block_slots = batch * -(-num_slots // (batch * MAX_BLOCKS))
-            num_blocks = max(_KEPT_BATCHES if kept else _BATCHES, -(-num_slots // block_slots))
+            num_blocks = max(least, -(-num_slots // block_slots))
             num_blocks = min(num_blocks, fits // block_slots)
             return num_blocks * block_slots, num_blocks
         if self._batch and not self._told_of_copies:

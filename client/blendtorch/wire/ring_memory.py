@@ -122,6 +122,11 @@ class Ring:
             raise ProtocolError(f"{self.path} has block {block} at place {place} of {self.num_blocks}.")
         return place * self.block_slots + offset
 
+    def slots_of(self, first: int, end: int) -> np.ndarray:
+        """The slots of samples that wait, from one number up to another."""
+        block, offset = np.divmod(np.arange(first, end) % self.num_slots, self.block_slots)
+        return np.array(self._blocks, np.int64)[block] * self.block_slots + offset
+
     @property
     def closed(self) -> bool:
         """Whether nothing will be committed any more."""

@@ -188,7 +188,7 @@ class RingStream:
                 Claim(ring, slot, count).release,
                 in_shared_memory=True,
                 # The instance needs one block to go on.
-                may_be_kept=self._keeps and ring.in_use < ring.num_blocks,
+                may_be_kept=self._keeps and self._batch > 0 and ring.in_use < ring.num_blocks,
             )
         )
         return None
