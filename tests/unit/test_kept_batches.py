@@ -4,6 +4,8 @@ import contextlib
 import gc
 import itertools
 import multiprocessing
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -214,6 +216,30 @@ def test_a_successor_goes_on_beside_what_is_kept(tmp_path: Path) -> None:
     assert all(map(is_right, kept))
     sender.close(0)
     owned.close()
+
+
+TRAINER = """
+import sys
+from blendtorch.btt import StreamLoader
+
+loader = StreamLoader(sys.argv[1], 4, num_batches=5)
+for batch in loader:
+    pass
+loader.close()
+"""
+
+
+def test_what_a_trainer_keeps_to_its_end_is_not_lost(instance: Start) -> None:
+    """Its variable refers to a batch that was delivered to it."""
+    address = instance(samples()).address
+    subprocess.run([sys.executable, "-c", TRAINER, address], check=True, timeout=60)
+    with StreamLoader(address, BATCH_SIZE) as loader:
+        deadline = time.monotonic() + 10
+        for batch in loader:
+            assert is_right(batch)
+            if ring_of(loader).in_use < 4 and time.monotonic() > deadline - 8:  # the instance has looked for it
+                break
+        assert loader.stats().lost == 0
 
 
 def test_a_fork_does_not_give_back_what_its_parent_keeps(instance: Start) -> None:

@@ -153,6 +153,24 @@ def test_what_a_dead_reader_has_kept_is_freed(ends: Ends) -> None:
     assert reader.reclaimed == 2
 
 
+def test_what_was_delivered_where_it_lies_is_not_lost_with_its_reader(ends: Ends) -> None:
+    writer, reader = ends
+    fill(writer, 2 * SLOTS_EACH)
+    other = RingReader(writer.path, writer.token)
+    _, slot, count = other.claim(SLOTS_EACH)
+    other.keep(slot, count)
+    other.claim(1)
+    assert writer.reclaim() == 0
+    assert reader.in_use == 2
+    another = RingReader(writer.path, writer.token)
+    assert another._id not in (reader._id, other._id)
+    other.close()
+    del other
+    assert writer.reclaim() == 1
+    assert reader.in_use == 0
+    another.close()
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_whatever_is_kept_all_samples_come_in_order(ends: Ends, seed: int) -> None:
     writer, reader = ends

@@ -12,8 +12,10 @@ import pytest
 from blendtorch.wire.ledger import Position
 from blendtorch.wire.owned_folder import make_folder
 from blendtorch.wire.receivers import SHARED_MEMORY
-from blendtorch.wire.ring import RingReader
+from blendtorch.wire.ring import RingReader, RingWriter
 from blendtorch.wire.ring_chain import RingChain
+from blendtorch.wire.sample_receiver import SampleReceiver
+from blendtorch.wire.sample_sender import SampleSender
 
 NAME = "DATA[1]-3"
 
@@ -134,7 +136,7 @@ def test_blocks_are_whole_batches_where_two_fit(
     one.close()
 
 
-@pytest.mark.parametrize(("batch", "shape"), [(2, (8, 4)), (8, (32, 4)), (40, (80, 2)), (60, (7, 1))])
+@pytest.mark.parametrize(("batch", "shape"), [(1, (8, 4)), (2, (8, 4)), (8, (32, 4)), (40, (80, 2)), (60, (7, 1))])
 def test_blocks_to_be_kept_are_more_for_large_samples(
     folder: Path, batch: int, shape: tuple[int, int], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -147,6 +149,49 @@ def test_blocks_to_be_kept_are_more_for_large_samples(
     assert (large.num_slots, large.num_blocks) == shape
     assert not caplog.text
     one.close()
+
+
+def test_what_dies_with_a_receiver_of_a_ring_that_was_removed_is_counted(folder: Path) -> None:
+    one = chain(folder)
+    for seq in range(3):
+        assert write(one, seq)
+    ring = one.to_read()
+    dead, other = (RingReader(ring.path, ring.token) for _ in range(2))
+    dead.claim(2)
+    other.release(*other.claim(1)[1:])
+    assert write(one, 3, 5000)  # in a larger one
+    assert len(list(folder.glob("*.ring"))) == 1
+    one.tidy()
+    assert other.reclaimed == 0
+    dead.close()
+    del dead  # with it go its memory and its lock
+    one.tidy()
+    assert other.reclaimed == 2
+    assert not one._removed
+    other.close()
+    one.close()
+
+
+def test_how_far_one_has_come_is_noted_before_a_ring_is_removed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is killed before there is a sample in the next one has left no other trace."""
+    sender = SampleSender(f"ipc://{folder}/s", 0, folder=folder)
+    receiver = SampleReceiver([sender.address])
+    receiver.sources[0].say_ready()
+    for number in range(5):
+        sender.publish({"x": np.full(10, number)})
+        group = receiver.receive(1, 10)
+        assert group is not None
+        group.release()
+    monkeypatch.setattr(RingWriter, "create", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        sender.publish({"x": np.full(5000, 5)})
+    assert not list(folder.glob("*.ring"))
+    sender._router.close()
+    successor = SampleSender(sender.address, 0, folder=folder, epoch=1)
+    assert successor.made == 5
+    receiver.close()
+    for one in (successor, sender):
+        one.close(0, ended=False)
 
 
 def test_batches_that_must_lie_side_by_side_come_before_those_that_may(folder: Path) -> None:

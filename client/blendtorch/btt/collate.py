@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate, get_worker_info
 
+from ..wire.ring_memory import fence
+
 _ALIGNMENT = 64
 _HEADER_BYTES = _ALIGNMENT  # the first byte tells whether the trainer uses what follows
 # Blocks that a worker keeps: those that the loader has read ahead, the trainer's, the one that is filled, and some.
@@ -25,7 +27,8 @@ def collate(items: list[Any]) -> Any:
 
     A worker hands each batch on in shared memory. PyTorch takes fresh one for each tensor, which the system clears page by
     page and takes away again: that takes longer than all else. Here a batch has one block of shared memory, which is used
-    again once nothing in the trainer refers to any of its tensors; a trainer may keep what it likes.
+    again once nothing in the trainer refers to any of its tensors; a trainer may keep what it likes. (What a
+    process that is forked from the trainer is to see, it has to copy.)
 
     Args:
         items: Samples: dicts, as a `RemoteIterableDataset` yields them, or tuples or lists. Others, and fields that are
@@ -69,7 +72,7 @@ def _rows(items: list[Any]) -> list[dict[Any, Any]]:
     """The samples as dicts; none when one is of another kind."""
     if all(type(item) in (tuple, list) for item in items):
         return [dict(enumerate(item)) for item in items]
-    return list(items) if all(isinstance(item, dict) for item in items) else []
+    return list(items) if all(type(item) is dict for item in items) else []
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,7 @@ def _unpack(memory: torch.Tensor, batch: dict[Any, Any], is_dict: bool) -> Any:
 
 def _give_back(shared: np.ndarray, owner: int) -> None:
     if os.getpid() == owner:  # not in a fork, whose parent may use it yet
+        fence()  # all was read before
         shared[0] = 0
 
 
@@ -144,5 +148,6 @@ def _take(nbytes: int) -> torch.Tensor:
     if block is None:
         block = torch.zeros(nbytes, dtype=torch.uint8).share_memory_()
         _blocks.append(block)
+    fence()  # nothing is written before
     block[0] = 1
     return block

@@ -2,6 +2,7 @@
 
 import os
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,22 @@ from .batch import Delivery, position_after, who_made_it
 _LARGE_BYTES = 65_536  # less is copied: that takes less time than to keep track of it
 
 
-def keep(group: Group) -> Delivery:
-    """The batch that samples are already, where they lie; their memory is given back when its last tensor is gone."""
+def keep(group: Group, note: Callable[[], None]) -> Delivery:
+    """The batch that samples are already, where they lie; their memory is given back when its last tensor is gone.
+
+    Args:
+        group: The samples.
+        note: Its `keep`.
+    """
+    note()
+    try:
+        return _kept(group)
+    except BaseException:
+        group.release()  # all at once; finalizers that are there already find nothing left
+        raise
+
+
+def _kept(group: Group) -> Delivery:
     owner = os.getpid()
     large = [name for name, values in group.fields.items() if values.nbytes >= _LARGE_BYTES]
     left = list(range(len(large)))

@@ -205,8 +205,8 @@ class StreamConnection:
                         self._pinner.pin(values)
                     yield self._of_views(group)
                     continue
-                if group.may_be_kept:
-                    yield self._in_streams(keep(group))
+                if group.keep is not None:
+                    yield self._in_streams(keep(group, group.keep))
                     continue
             self._tell_of_copies(group)
             full: list[Delivery] = []

@@ -36,6 +36,7 @@ class StreamLoader:
 
     Batches lie in memory that is used again once nothing refers to it, neither a tensor nor an array made of one: memory of
     their own or, with one instance, the shared memory that Blender has written large samples to, as long as there is room.
+    (What a process that is forked from this one is to see, it has to copy.)
 
     Several `for` loops over one loader go on with the same stream; nothing is lost in between. One thread iterates at a
     time; `stats` and `close` may be called from others.

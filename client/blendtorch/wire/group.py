@@ -27,7 +27,8 @@ class Group:
         rests: For each sample its other fields; None when no sample has any.
         release: Gives the memory of the first `count` samples back that have it yet; without a count that of all.
         in_shared_memory: Whether `fields` lie in shared memory.
-        may_be_kept: Whether they may lie there as long as anybody likes.
+        keep: Notes that they are delivered where they lie, and `release` comes when anybody likes; None where there is no
+            room for that.
     """
 
     source: int
@@ -38,7 +39,7 @@ class Group:
     rests: list[dict[str, Any]] | None
     release: Callable[..., None]
     in_shared_memory: bool
-    may_be_kept: bool = False
+    keep: Callable[[], None] | None = None
 
     def __len__(self) -> int:
         return len(self.words)

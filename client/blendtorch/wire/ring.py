@@ -43,6 +43,7 @@ _SLOT = struct.Struct(f"<{len(SLOT_WORDS) - 1}Q")  # all that the writer writes:
 _CLAIM_BYTE = 0
 _RECEIVER_BYTE = 1 << 20
 _MAX_RECEIVERS = 1024
+_KEPT = _MAX_RECEIVERS  # is added to the id in slots that were delivered, and are kept by whoever uses them
 _TRIES = 1000  # to read two words of one moment
 
 
@@ -133,11 +134,9 @@ class RingWriter(Ring):
     def _find_block(self, head: int) -> bool:
         """Gives the next block a place where nothing waits and nobody is reading; false when there is none."""
         tail = self._words[TAIL_WORD]
-        if tail == head:
-            waiting = set()
-        else:
-            numbers = range(tail // self.block_slots, (head - 1) // self.block_slots + 1)
-            waiting = {self._blocks[number % self.num_blocks] for number in numbers}
+        fence()  # what is claimed is first marked as busy, and then behind the tail
+        numbers = range(tail // self.block_slots, -(-head // self.block_slots))
+        waiting = {self._blocks[number % self.num_blocks] for number in numbers}
         turn = head // self.block_slots % self.num_blocks
         # Its last one first: in turn, they stay in the cache in the order in which they are used.
         for place in (self._blocks[turn], *range(self.num_blocks)):
@@ -208,7 +207,7 @@ class RingWriter(Ring):
         self._words[WAITED_US_WORD] = round(seconds * 1e6)
 
     def reclaim(self) -> int:
-        """Frees slots that receivers had claimed who have died; returns how many. Their samples are gone."""
+        """Frees slots that receivers had claimed who have died; returns how many of their samples are gone undelivered."""
         busy = self._busy
         # Nobody may claim meanwhile: a slot that a dead receiver was about to claim can be claimed by another one.
         if not busy.any() or not file_lock.try_lock(self._descriptor, _CLAIM_BYTE):
@@ -216,12 +215,12 @@ class RingWriter(Ring):
         claimed = np.ones(self.num_slots, bool)
         claimed[self.slots_of(self.tail, self.head)] = False
         freed = 0
-        for receiver in set(busy.tolist()) - {0}:  # not of those that are not 0: one may become it meanwhile
-            byte = _RECEIVER_BYTE + receiver % _MAX_RECEIVERS
+        # Not of those that are not 0: one may become it meanwhile.
+        for receiver in {word % _MAX_RECEIVERS for word in busy.tolist()} - {0}:
+            byte = _RECEIVER_BYTE + receiver
             if file_lock.try_lock(self._descriptor, byte):
-                mine = busy == receiver
-                freed += int((mine & claimed).sum())
-                busy[mine] = 0
+                freed += int(((busy == receiver) & claimed).sum())
+                busy[busy % _MAX_RECEIVERS == receiver] = 0
                 file_lock.unlock(self._descriptor, byte)
         file_lock.unlock(self._descriptor, _CLAIM_BYTE)
         self._words[RECLAIMED_WORD] += freed
@@ -253,10 +252,10 @@ class RingReader(Ring):
             self.close()
             raise ProtocolError(f"{path} is another ring than the one that was named.")
         # Who took the id of a dead one would keep what that one had claimed from being freed.
-        busy = set(self._busy.tolist())
+        busy = {word % _MAX_RECEIVERS for word in self._busy.tolist()}
         for receiver in range(1, _MAX_RECEIVERS):
             if receiver not in busy and file_lock.try_lock(self._descriptor, _RECEIVER_BYTE + receiver):
-                if receiver not in self._busy:  # one that has died just now may have had it
+                if receiver not in self._busy % _MAX_RECEIVERS:  # one that has died just now may have had it
                     self._id = receiver
                     return
                 file_lock.unlock(self._descriptor, _RECEIVER_BYTE + receiver)
@@ -343,6 +342,10 @@ class RingReader(Ring):
             file_lock.unlock(self._descriptor, _CLAIM_BYTE)
         return first, slot, count
 
+    def keep(self, slot: int, count: int) -> None:
+        """Notes that claimed samples were delivered where they lie: they are not lost when this receiver dies."""
+        self._busy[slot : slot + count] = self._id + _KEPT
+
     def release(self, slot: int, count: int) -> None:
         """Gives slots back that were claimed, once they are copied."""
         fence()
@@ -378,23 +381,6 @@ def _is_same_memory(place: np.ndarray, value: np.ndarray) -> bool:
 
 def _address(array: np.ndarray) -> int:
     return array.__array_interface__["data"][0]
-
-
-class Claim:
-    """Claimed slots, to be given back in order."""
-
-    def __init__(self, ring: RingReader, slot: int, count: int) -> None:
-        self._ring = ring
-        self._slot = slot
-        self._count = count
-
-    def release(self, count: int | None = None) -> None:
-        """Gives back the next `count` slots, or all that are left."""
-        count = self._count if count is None else min(count, self._count)
-        if count:
-            self._ring.release(self._slot, count)
-            self._slot += count
-            self._count -= count
 
 
 @lru_cache(maxsize=256)

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ class RingChain:
         name: How their files are called.
         budget_bytes: How large one may be; 0 for none at all.
         num_slots: How many samples one holds, unless receivers ask for whole batches.
+        note: Called before a ring is removed: a successor finds no trace of what was in it.
 
     Attributes:
         possible: Whether there can be rings: there is shared memory, and enough of it.
@@ -53,7 +54,15 @@ class RingChain:
         changed: Whether the last `write` has made a new ring.
     """
 
-    def __init__(self, folder: Path | None, name: str, budget_bytes: int, num_slots: int) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        name: str,
+        budget_bytes: int,
+        num_slots: int,
+        note: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._note = note
         self._owned: OwnedFolder | None = None
         self._folder = folder
         self._name = name
@@ -62,6 +71,7 @@ class RingChain:
         self._batch = self._kept_batch = 0
         self._told_of_copies = False
         self._rings: list[RingWriter] = []
+        self._removed: list[RingWriter] = []  # some of which receivers are still reading, or keep
         self._generation = 0
         self._open_ring: RingWriter | None = None  # the last one, when it can be written to
         self._last_layout: Layout | None = None
@@ -152,22 +162,28 @@ class RingChain:
 
     def tidy(self) -> None:
         """Frees what dead receivers had claimed, and removes rings that are read out and not written to any more."""
-        for ring in self._rings:
+        for ring in [*self._rings, *self._removed]:
             if freed := ring.reclaim():
                 log.warning("%d samples were lost with a receiver that has died", freed)
         self._remove_drained()
 
     def _remove_drained(self) -> None:
-        # What was taken may be kept for ever, and needs no file: there is room for the next ring.
-        for ring in list(self._rings):
-            if ring.closed and ring.head == ring.tail:
-                self._rings.remove(ring)
-                ring.path.unlink(missing_ok=True)
+        drained = [ring for ring in self._rings if ring.closed and ring.head == ring.tail]
+        if drained:
+            self._note()
+        # What was taken may be kept for ever, and needs no file: there shall be room for the next ring.
+        for ring in drained:
+            self._rings.remove(ring)
+            self._removed.append(ring)
+            ring.path.unlink(missing_ok=True)
+        for ring in list(self._removed):
+            if not ring.slots["busy"].any():
+                self._removed.remove(ring)
                 ring.close()
 
     def close(self) -> None:
         """Lets go of the rings. Files in a folder of the launch stay for a successor; the launcher removes them."""
-        for ring in self._rings:
+        for ring in [*self._rings, *self._removed]:
             ring.close()
         if self._owned is not None:
             self._owned.close()
@@ -243,7 +259,9 @@ class RingChain:
         if not batch and layout.sample_bytes >= _WORTH_KEEPING_BYTES:
             batch, least = self._kept_batch, _KEPT_BATCHES
         if 0 < 2 * batch <= fits:
-            block_slots = batch * -(-num_slots // (batch * MAX_BLOCKS))
+            # Not of one slot: in the only free block the next sample must not take the place of the last one, by which a
+            # successor knows how far this writer has come.
+            block_slots = batch * max(-(-num_slots // (batch * MAX_BLOCKS)), 2 if batch == 1 else 1)
             num_blocks = max(least, -(-num_slots // block_slots))
             num_blocks = min(num_blocks, fits // block_slots)
             return num_blocks * block_slots, num_blocks

@@ -12,7 +12,7 @@ from ..errors import PickleNotAllowedError, ProtocolError
 from .codec import decode
 from .group import EPOCH, PRESENT, REST_BYTES, SEQ, Group
 from .rest import unpack
-from .ring import Claim, RingReader
+from .ring import RingReader
 from .seq_account import SeqAccount
 
 _COMPANY_S = 1e-3  # how long a few samples wait for others
@@ -176,6 +176,9 @@ class RingStream:
         except ProtocolError as error:
             return error
         kinds = ring.kinds(rows[0][PRESENT])
+        claim = Claim(ring, slot, count)
+        # The instance needs one block to go on.
+        may_be_kept = self._keeps and self._batch > 0 and ring.in_use < ring.num_blocks
         self.epoch = max(self.epoch, rows[-1][EPOCH])
         self._groups.append(
             Group(
@@ -185,10 +188,9 @@ class RingStream:
                 {name: ring.fields[name][slot : slot + count] for name in kinds},
                 kinds,
                 rests,
-                Claim(ring, slot, count).release,
+                claim.release,
                 in_shared_memory=True,
-                # The instance needs one block to go on.
-                may_be_kept=self._keeps and self._batch > 0 and ring.in_use < ring.num_blocks,
+                keep=claim.keep if may_be_kept else None,
             )
         )
         return None
@@ -198,6 +200,27 @@ class RingStream:
         if not is_sample(message.body):
             raise ProtocolError("the rest of a sample is no dict of fields.")
         return message.body
+
+
+class Claim:
+    """Claimed slots, to be given back in order."""
+
+    def __init__(self, ring: RingReader, slot: int, count: int) -> None:
+        self._ring = ring
+        self._slot = slot
+        self._count = count
+
+    def keep(self) -> None:
+        """Notes that they were delivered as they are, and are given back later."""
+        self._ring.keep(self._slot, self._count)
+
+    def release(self, count: int | None = None) -> None:
+        """Gives back the next `count` slots, or all that are left."""
+        count = self._count if count is None else min(count, self._count)
+        if count:
+            self._ring.release(self._slot, count)
+            self._slot += count
+            self._count -= count
 
 
 def is_sample(body: Any) -> bool:

@@ -91,7 +91,7 @@ class SampleSender:
         self._epoch = epoch
         self._allow_pickle = allow_pickle
         self._router = RouterSocket(address, curve)
-        self._rings = RingChain(folder, f"{name}-{btid}", shm_bytes, queue_size)
+        self._rings = RingChain(folder, f"{name}-{btid}", shm_bytes, queue_size, self._note)
         self._ledger = Ledger(None if folder is None else folder / f"{name}-{btid}.ledger")
         self._roster = Roster(self._router, queue_size)
         # A successor in the same folder goes on with this stream; any other process begins another one.

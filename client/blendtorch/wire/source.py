@@ -307,9 +307,8 @@ class Source:
         elif message.kind in (Kind.END, Kind.ERROR):
             self.btid = message.btid
             self._parting = message
-            if (
-                self._ring is not None
-            ):  # who was killed has not closed it, and samples may be fewer than are taken at a time
+            # Who was killed has not closed it, and samples may be fewer than are taken at a time.
+            if self._ring is not None:
                 self._ring.is_last = True
             if self._unconfirmed:
                 self.say_ready()
