@@ -11,7 +11,8 @@ def main() -> None:
     cube = bpy.data.objects["Cube"]
 
     def pre_frame() -> None:
-        rng = btb.sample_rng(btargs.seed, btargs.btid, anim.episode, anim.frameid)
+        episode = btargs.btid + anim.episode * btargs.num_instances  # of the whole stream
+        rng = btb.sample_rng(btargs.seed, episode, anim.frameid)
         cube.rotation_euler = rng.uniform(0, np.pi, size=3)
 
     def post_frame(anim: btb.AnimationController) -> None:

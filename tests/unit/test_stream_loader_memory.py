@@ -252,7 +252,7 @@ def test_a_failing_transform_is_told_in_the_loop(instance: Start, copy: bool) ->
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA")
 def test_pinned_memory_needs_cuda() -> None:
-    with pytest.raises(ConfigError, match="need CUDA"):
+    with pytest.raises(ConfigError, match="pin_memory=True needs CUDA"):
         StreamLoader("tcp://127.0.0.1:1", pin_memory=True)
 
 

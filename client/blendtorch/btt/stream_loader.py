@@ -95,8 +95,8 @@ class StreamLoader:
             ("prefetch", prefetch, 1),
             ("queue_size", queue_size, 1),
         ]:
-            if value < least:
-                raise ConfigError(f"{name} is {value}, expected at least {least}.")
+            if not isinstance(value, int) or value < least:
+                raise ConfigError(f"{name} is {value!r}, expected an integer, at least {least}.")
         if num_batches is not None and num_batches < 0:
             raise ConfigError(
                 f"num_batches is {num_batches}, expected 0 or more, or None until the scripts have ended."
@@ -109,9 +109,8 @@ class StreamLoader:
         if pin_memory is None:
             pin_memory = self._device is not None and self._device.type == "cuda"
         if pin_memory and not torch.cuda.is_available():
-            raise ConfigError(
-                f"device={device!r}, pin_memory={pin_memory} need CUDA, and torch finds none. Leave them out."
-            )
+            what = "pin_memory=True" if self._device is None else f"device={device!r}"
+            raise ConfigError(f"{what} needs CUDA, and torch finds none. Leave it out.")
         self.batch_size = batch_size
         self.num_batches = num_batches
         # By index, samples of several instances come in turn: batches of one instance's would be out of order. Where copies
