@@ -80,14 +80,10 @@ class Stream:
 
 PICKLES = {f"pickle-tcp/{workers}": workers for workers in (0, 1, 2, 4)}
 BEST = "pickle-tcp/best"
-# DataLoaders with two workers, and how they collate.
-DATALOADERS: dict[str, Callable[[list[Any]], Any] | None] = {
-    "dataloader-shm/2": btt.collate,
-    "dataloader-default/2": None,
-}
-DATALOADER_REMARKS = {
-    "dataloader-shm/2": "its two workers: two copies each, and Python",
-    "dataloader-default/2": "fresh shared memory for each batch",
+# DataLoaders with two workers: how they collate, and what limits them.
+DATALOADERS: dict[str, tuple[Callable[[list[Any]], Any] | None, str]] = {
+    "dataloader-shm/2": (btt.collate, "its two workers: two copies each, and Python"),
+    "dataloader-default/2": (None, "fresh shared memory for each batch"),
 }
 STREAMS = [
     Stream("shm/1", "shm", "as bare/1, and Python between the copies, in Blender", "copy"),
@@ -191,9 +187,10 @@ def compete(
         reader(name, PickleDataset(addresses["tcp"][socket_name(name)][-1]), workers)
         for name, workers in PICKLES.items()
     ]
-    for name, address_of in zip(reversed(DATALOADERS), (-1, -2), strict=True):
-        dataset = btt.RemoteIterableDataset(addresses["shm"][socket_name(name)][address_of])
-        reading.append(reader(name, dataset, 2, DATALOADERS[name]))
+    for i, (name, (collate, _)) in enumerate(DATALOADERS.items()):
+        # The last instances publish for these, in this order.
+        address = addresses["shm"][socket_name(name)][i - len(DATALOADERS)]
+        reading.append(reader(name, btt.RemoteIterableDataset(address), 2, collate))
     contestants: list[Callable[[float], Values]] = [
         Repeated("copy", copier("frame", BATCH_SIZE, buffers=4)).measure,
         *(Repeated(name, ring.take_batch, ramp=64).measure for name, ring in bare.items()),
@@ -384,7 +381,7 @@ def rows_of(rounds: list[Values]) -> list[Row]:
     for stream in STREAMS:
         unit = "images/s" if stream.kind == "frame" else "samples/s"
         rows.append(row_of_rounds(rounds, stream.name, unit, stream.ratio_to, stream.remark))
-    for name, remark in DATALOADER_REMARKS.items():
+    for name, (_, remark) in DATALOADERS.items():
         rows.append(row_of_rounds(rounds, name, "images/s", "pickle-tcp/2", remark))
     for stream in LATENCIES:
         for p in (50, 99):

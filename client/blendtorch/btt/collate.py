@@ -1,7 +1,6 @@
 """Batches that the workers of a `DataLoader` put together, in shared memory that is used again."""
 
 import os
-import weakref
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate, get_worker_info
 
+from ..wire.recycled_memory import lend
 from ..wire.ring_memory import fence
 
 _ALIGNMENT = 64
@@ -104,9 +104,7 @@ class _Parcel:
 def _unpack(memory: torch.Tensor, batch: dict[Any, Any], is_dict: bool) -> Any:
     """The batch, in the trainer; its memory is given back once nothing refers to it."""
     shared = memory.numpy()
-    # An object of its own, on which all tensors rest: slices of an array that is memory's own would pass over it.
-    used = np.frombuffer(shared.data, np.uint8)
-    weakref.finalize(used, _give_back, shared, os.getpid()).atexit = False
+    used = lend(shared.data, _give_back, shared, os.getpid())
     whole = {
         name: torch.from_numpy(value.of(used)) if isinstance(value, _Place) else value for name, value in batch.items()
     }

@@ -1,7 +1,6 @@
 """Batches that stay in shared memory, where Blender has written them, until nothing refers to them any more."""
 
 import os
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 import torch
 
 from ..wire.group import Group
+from ..wire.recycled_memory import lend
 from .batch import Delivery, position_after, who_made_it
 
 _LARGE_BYTES = 65_536  # less is copied: that takes less time than to keep track of it
@@ -46,10 +46,7 @@ def _kept(group: Group) -> Delivery:
         if name not in large:
             batch[name] = torch.from_numpy(values.copy())
             continue
-        # An object of its own, on which all that is made of it rests: slices of an array that is memory's own would not.
-        used = np.frombuffer(values.data, np.uint8)
-        weakref.finalize(used, one_gone).atexit = False
-        batch[name] = torch.from_numpy(used.view(values.dtype).reshape(values.shape))
+        batch[name] = torch.from_numpy(lend(values.data, one_gone).view(values.dtype).reshape(values.shape))
     if not large:
         group.release()
     return Delivery(batch, {group.source: position_after(group)}, lambda: None, len(group))

@@ -2,7 +2,8 @@
 
 import weakref
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from typing import Any
 
 import numpy as np
 
@@ -37,8 +38,17 @@ class RecycledMemory:
             memory = free.pop()
         except IndexError:
             memory = bytearray(nbytes)
-        # A new object for each use, on which all rests that is made of the block; when it goes, they are gone. The memory
-        # is no array: numpy would pass over this one, and have slices refer to the memory itself.
-        block = np.frombuffer(memory, np.uint8)
-        weakref.finalize(block, free.append, memory).atexit = False
-        return block
+        return lend(memory, free.append, memory)
+
+
+def lend(memory: bytearray | memoryview, give_back: Callable[..., object], *args: Any) -> np.ndarray:
+    """Some memory as an array of bytes, and word of when that has gone, with all that was made of it.
+
+    Args:
+        memory: The memory. Not an array itself: numpy would have slices of this one refer to that one.
+        give_back: Called then, in whatever thread; not at the end of the process.
+        *args: What it is called with.
+    """
+    block = np.frombuffer(memory, np.uint8)  # a new object for each use, on which all rests that is made of it
+    weakref.finalize(block, give_back, *args).atexit = False
+    return block
