@@ -55,6 +55,10 @@ def violations(source: str, module: str, is_package: bool = False) -> list[str]:
         )
         # "from .." imports the package itself, which is nothing but its version.
         forbid({n for n in outside if not is_within(n, *allowed) and n != "blendtorch"}, "wire: stdlib, numpy, errors")
+    for name in ("labels", "sensor"):
+        if is_within(module, f"blendtorch.{name}"):
+            allowed = ["numpy", "blendtorch.errors", f"blendtorch.{name}"]
+            forbid({n for n in outside if not is_within(n, *allowed) and n != "blendtorch"}, f"{name}: numpy, errors")
     if is_within(module, "blendtorch.btb"):
         forbid({n for n in names if is_within(n, "torch", "gymnasium", "blendtorch.btt")}, "btb never imports this")
     if is_within(module, "blendtorch.btt"):
@@ -98,6 +102,10 @@ BAD = [
     ("def f():\n    import torch.nn", "blendtorch.wire.codec"),
     ("from ..btt import launcher", "blendtorch.wire.duplex"),
     ("from .. import btb", "blendtorch.wire.duplex"),
+    ("import bpy", "blendtorch.labels.boxes"),
+    ("import scipy", "blendtorch.labels.boxes"),
+    ("from ..btb import Camera", "blendtorch.labels.boxes"),
+    ("import torch", "blendtorch.sensor.noise"),
     ("import torch", "blendtorch.btb.camera"),
     ("from torch import nn", "blendtorch.btb.camera"),
     ("from gymnasium.spaces import Box", "blendtorch.btb.env.base"),
@@ -123,6 +131,10 @@ GOOD = [
     (
         "import json, numpy as np\nfrom ..errors import ProtocolError\nfrom .message import Kind",
         "blendtorch.wire.codec",
+    ),
+    (
+        "import numpy as np\nfrom ..errors import ConfigError\nfrom .projection import as_points",
+        "blendtorch.labels.boxes",
     ),
     ("import zmq", "blendtorch.wire.sockets"),
     ("import zmq\nfrom zmq.utils import z85", "blendtorch.wire.handshake"),

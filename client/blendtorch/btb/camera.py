@@ -6,9 +6,9 @@ from mathutils import Matrix
 from numpy.typing import ArrayLike
 
 from ..errors import ConfigError, SceneError
-from . import projection
+from ..labels import projection
+from ..labels.projection import Origin
 from .coordinates import bbox_coordinates, evaluated, object_coordinates
-from .projection import Origin
 
 Projected = np.ndarray | tuple[np.ndarray, np.ndarray]
 
@@ -25,7 +25,7 @@ class Camera:
     scale does not matter, Blender ignores it too.
 
     Pixel coordinates are continuous, (0, 0) is the outer corner of the upper left pixel; frames and conventions are
-    those of `blendtorch.btb.projection`.
+    those of `blendtorch.labels.projection`.
     """
 
     def __init__(self, bpy_camera: bpy.types.Object | None = None, shape: tuple[int, int] | None = None) -> None:

@@ -17,7 +17,7 @@ import bpy
 import numpy as np
 
 from ..errors import SceneError
-from .projection import transform_points
+from ..labels.projection import transform_points
 
 # Object types that draw no surface: they count as the point they sit at.
 _POINT_TYPES = frozenset({"EMPTY", "LIGHT", "CAMERA", "SPEAKER", "LIGHT_PROBE", "ARMATURE", "LATTICE"})

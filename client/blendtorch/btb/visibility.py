@@ -17,9 +17,9 @@ from mathutils import Matrix, Vector
 from numpy.typing import ArrayLike
 
 from ..errors import ConfigError, SceneError
+from ..labels.projection import as_points
 from .camera import Camera
 from .coordinates import Piece, evaluated_pieces
-from .projection import as_points
 
 
 def points_visible(points_world: ArrayLike, camera: Camera, tolerance_m: float = 1e-3) -> np.ndarray:

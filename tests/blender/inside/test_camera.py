@@ -9,9 +9,9 @@ import pytest
 from bpy_extras.object_utils import world_to_camera_view
 from mathutils import Euler, Matrix, Vector
 
-from blendtorch.btb import projection
 from blendtorch.btb.camera import Camera
 from blendtorch.errors import BlendTorchError, ConfigError, SceneError
+from blendtorch.labels import projection
 
 POINTS = np.random.default_rng(7).uniform(-1.5, 1.5, (200, 3))
 

@@ -1,0 +1,1 @@
+"""Labels in plain numpy, for both sides: projection, boxes, poses, keypoints, flow. Imports numpy and errors alone."""
