@@ -74,3 +74,7 @@ class ScriptError(InstanceError):
 
 class SceneError(BlendTorchError, RuntimeError):
     """A scene cannot be loaded, or lacks what was asked of it (a camera, a 3D viewport)."""
+
+
+class LabelError(BlendTorchError, ValueError):
+    """Labels of a sample contradict each other."""

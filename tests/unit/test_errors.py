@@ -25,6 +25,7 @@ BUILTIN = {
     "InstanceStartTimeout": TimeoutError,
     "ScriptError": RuntimeError,
     "SceneError": RuntimeError,
+    "LabelError": ValueError,
 }
 ERRORS = {name: cls for name, cls in vars(errors).items() if inspect.isclass(cls) and cls is not errors.BlendTorchError}
 
