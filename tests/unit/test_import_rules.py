@@ -55,10 +55,10 @@ def violations(source: str, module: str, is_package: bool = False) -> list[str]:
         )
         # "from .." imports the package itself, which is nothing but its version.
         forbid({n for n in outside if not is_within(n, *allowed) and n != "blendtorch"}, "wire: stdlib, numpy, errors")
-    for name in ("labels", "sensor"):
-        if is_within(module, f"blendtorch.{name}"):
-            allowed = ["numpy", "blendtorch.errors", f"blendtorch.{name}"]
-            forbid({n for n in outside if not is_within(n, *allowed) and n != "blendtorch"}, f"{name}: numpy, errors")
+    if is_within(module, "blendtorch.labels", "blendtorch.sensor"):
+        allowed = ["numpy", "blendtorch.errors", "blendtorch.labels"]
+        allowed += ["blendtorch.sensor"] if is_within(module, "blendtorch.sensor") else []
+        forbid({n for n in outside if not is_within(n, *allowed) and n != "blendtorch"}, "numpy, errors, labels")
     if is_within(module, "blendtorch.btb"):
         forbid({n for n in names if is_within(n, "torch", "gymnasium", "blendtorch.btt")}, "btb never imports this")
     if is_within(module, "blendtorch.btt"):
@@ -105,6 +105,7 @@ BAD = [
     ("import bpy", "blendtorch.labels.boxes"),
     ("import scipy", "blendtorch.labels.boxes"),
     ("from ..btb import Camera", "blendtorch.labels.boxes"),
+    ("from ..sensor import BrownConrady", "blendtorch.labels.boxes"),
     ("import torch", "blendtorch.sensor.noise"),
     ("import torch", "blendtorch.btb.camera"),
     ("from torch import nn", "blendtorch.btb.camera"),
@@ -136,6 +137,7 @@ GOOD = [
         "import numpy as np\nfrom ..errors import ConfigError\nfrom .projection import as_points",
         "blendtorch.labels.boxes",
     ),
+    ("from ..labels.boxes import boxes_from_ids", "blendtorch.sensor.distortion"),
     ("import zmq", "blendtorch.wire.sockets"),
     ("import zmq\nfrom zmq.utils import z85", "blendtorch.wire.handshake"),
     ("from .. import __version__\nimport bpy, gpu, numpy\nfrom ..wire import Kind", "blendtorch.btb.session"),
