@@ -1,10 +1,12 @@
-"""The Blender side: runs inside Blender, imports bpy and `blendtorch.wire`, never torch."""
+"""The Blender side: runs inside Blender, imports bpy, `blendtorch.wire` and `blendtorch.labels`, never torch."""
 
 from .animation import AnimationController
 from .arguments import parse_blendtorch_args
 from .camera import Camera
 from .coordinates import bbox_coordinates, object_coordinates, object_origins
 from .duplex import DuplexChannel
+from .keypoints import Keypoint
+from .label_renderer import LabelRenderer
 from .offscreen import OffScreenRenderer
 from .output_channel import BlenderOutputChannel
 from .sampling import sample_indices, sample_rng
@@ -16,6 +18,8 @@ __all__ = [
     "BlenderOutputChannel",
     "Camera",
     "DuplexChannel",
+    "Keypoint",
+    "LabelRenderer",
     "OffScreenRenderer",
     "Signal",
     "bbox_coordinates",

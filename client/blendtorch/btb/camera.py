@@ -222,7 +222,10 @@ class Camera:
         self._bpy_camera.matrix_world = Matrix(world_from_camera.tolist())
 
     def _evaluated(self) -> bpy.types.Object:
-        _check_type(self._bpy_camera)
+        try:
+            _check_type(self._bpy_camera)
+        except ReferenceError:
+            raise SceneError("the camera was deleted since this Camera was made: make a new one.") from None
         return evaluated(self._bpy_camera, bpy.context.evaluated_depsgraph_get())
 
 

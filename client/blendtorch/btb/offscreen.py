@@ -10,9 +10,10 @@ import gpu
 import numpy as np
 from mathutils import Matrix
 
-from ..errors import ConfigError, SceneError
+from ..errors import ConfigError
 from .camera import Camera
 from .gpu_context import ensure_gpu_context
+from .viewport import require_viewport
 
 Mode = Literal["rgb", "rgba", "bgr"]
 Origin = Literal["upper-left", "lower-left"]
@@ -68,7 +69,7 @@ class OffScreenRenderer:
         self.color_management = color_management
         self._style = _Style()
         self._target: gpu.types.GPUOffScreen | None = None
-        _find_viewport()
+        require_viewport()
         ensure_gpu_context()
 
     def set_render_style(self, shading: Shading = "RENDERED", overlays: bool = False) -> None:
@@ -128,8 +129,7 @@ class OffScreenRenderer:
             self._buffer = gpu.types.Buffer("UBYTE", self._pixels.shape, self._pixels)
         target = self._target
         scene, view_layer = bpy.context.scene, bpy.context.view_layer
-        # Looked for each time: the user may close the area, and a stale reference would crash Blender.
-        space, region = _find_viewport()
+        space, region = require_viewport()
         _apply_style(space, self._style)
         with _sampling(self.samples, self._style, scene):
             # A change of colour settings or of a property is drawn only once the view layer has taken it over.
@@ -188,20 +188,6 @@ def _sampling(samples: int | None, style: _Style, scene: bpy.types.Scene) -> Ite
         if scene.eevee.taa_samples != samples:
             scene.eevee.taa_samples = samples
         yield
-
-
-def _find_viewport() -> tuple[bpy.types.SpaceView3D, bpy.types.Region]:
-    """The 3D viewport to draw with: one on screen if there is one, else any of the file's."""
-    on_screen = [window.screen for window in bpy.context.window_manager.windows]
-    for screen in [*on_screen, *bpy.data.screens]:
-        for area in screen.areas:
-            if area.type == "VIEW_3D":
-                region = next(region for region in area.regions if region.type == "WINDOW")
-                return area.spaces.active, region
-    raise SceneError(
-        "the file has no 3D viewport, which off-screen drawing uses for its settings. "
-        "Open it in Blender, switch an area to '3D Viewport' (Shift F5), and save."
-    )
 
 
 def _check(name: str, value: object, allowed: tuple[str, ...]) -> None:

@@ -1,0 +1,104 @@
+"""Optical flow between two snapshots: where what one picture shows is in the other one."""
+
+import gpu
+import numpy as np
+
+from .label_canvas import Canvas, Target
+from .label_groups import draw_group, group_by_surface
+from .label_scene import Snapshot
+from .label_shader import instance_texture, make_shader
+
+_TEXELS = 10
+_VERTEX = """
+vec4 p = vec4(pos, 1.0), q = vec4(pos_there, 1.0);
+gl_Position = mat4(texel(0), texel(1), texel(2), texel(3)) * p;
+clip_there = mat4(texel(4), texel(5), texel(6), texel(7)) * q;
+depth_there = dot(texel(8), q);
+is_known = texel(9).x;
+"""
+_FRAGMENT = """
+vec2 there = (clip_there.xy / clip_there.w * 0.5 + 0.5) * size;
+float unknown = uintBitsToFloat(0x7fc00000u);
+bool has_picture = is_known > 0.5 && depth_there > 0.0;
+out_flow = has_picture ? vec4(there - gl_FragCoord.xy, depth_there, 0.0) : vec4(unknown);
+"""
+_TARGETS = {"flow": Target("VEC4", "RGBA32F", 3, float("nan"))}
+
+
+class FlowPass:
+    """Draws the flow from one snapshot to another."""
+
+    def __init__(self) -> None:
+        self._canvas: Canvas | None = None
+        self._shaders: dict[bool, gpu.types.GPUShader] = {}
+
+    def draw(self, here: Snapshot, there: Snapshot, threshold: float | None) -> tuple[np.ndarray, np.ndarray]:
+        """Draws and reads back.
+
+        Args:
+            here: What gives the pixels.
+            there: The same scene at another time.
+            threshold: Alpha below which there is no surface; None if holes do not matter.
+
+        Returns:
+            flow: H x W x 2 float32, pixels, (dx, dy) with y down: what is at a pixel's centre here is at that plus
+                flow there. NaN for background, for what is not known there (an instance that is new, or whose mesh has
+                other corners) and for what is behind the camera there.
+            depth_there: H x W float32, metres: how far that is from the camera there.
+        """
+        height, width = here.view.shape
+        if self._canvas is None or self._canvas.shape != here.view.shape:
+            self._canvas = Canvas(here.view.shape, _TARGETS)
+        rows_there = np.array([there.rows.get(key, -1) for key in here.keys], np.intp)
+        partners = []
+        for row, row_there in enumerate(rows_there):
+            partner = there.surfaces[row_there]
+            if row_there < 0 or not here.surfaces[row].corresponds_to(partner):
+                rows_there[row] = -1
+                partner = here.surfaces[row]
+            partners.append(partner)
+        with self._canvas.drawing():
+            order, groups = group_by_surface(here.surfaces, here.holes, partners)
+            if groups:
+                texture = instance_texture(_rows(here, there, rows_there)[order])
+                for group in groups:
+                    for slots, hole in group.parts():
+                        uv_map = None if hole is None else hole.uv_map
+                        batch = group.surface.motion_batch(partners[group.row], slots, uv_map)
+                        if batch is not None:
+                            shader = self._shader(hole is not None)
+                            shader.bind()
+                            shader.uniform_sampler("instances", texture)
+                            shader.uniform_float("size", (width, height))
+                            draw_group(shader, batch, group, hole, threshold)
+        drawn = self._canvas.read()["flow"]
+        return drawn[..., :2] * np.array([1, -1], np.float32), drawn[..., 2].copy()
+
+    def _shader(self, holes: bool) -> gpu.types.GPUShader:
+        if holes not in self._shaders:
+            self._shaders[holes] = make_shader(
+                "flow",
+                _VERTEX,
+                _FRAGMENT,
+                inputs={"pos": "VEC3", "pos_there": "VEC3"},
+                varyings={"clip_there": "VEC4", "depth_there": "FLOAT", "is_known": "FLOAT"},
+                outputs=[("VEC4", "out_flow")],
+                uniforms={"size": "VEC2"},
+                texels=_TEXELS,
+                holes=holes,
+            )
+        return self._shaders[holes]
+
+
+def _rows(here: Snapshot, there: Snapshot, rows_there: np.ndarray) -> np.ndarray:
+    """What each instance has in the texture, (K, 10, 4) float32."""
+    world_there = here.instances.world_from_object.copy()
+    known = rows_there >= 0
+    world_there[known] = there.instances.world_from_object[rows_there[known]]
+    camera_from_object = there.view.camera_from_world @ world_there
+    rows = np.zeros((len(rows_there), _TEXELS, 4), np.float32)
+    rows[:, :4] = here.view.clip_from_objects(here.instances.world_from_object).transpose(0, 2, 1)
+    rows[:, 4:8] = there.view.clip_from_objects(world_there).transpose(0, 2, 1)
+    rows[:, 8] = -camera_from_object[:, 2]
+    rows[:, 9, 0] = known
+    return rows
