@@ -46,6 +46,8 @@ def violations(source: str, module: str, is_package: bool = False) -> list[str]:
 
     if module == "blendtorch":
         forbid(names, "blendtorch/__init__ imports nothing")
+    if module == "blendtorch.srgb":
+        forbid(outside, "srgb has the standard library alone")
     if is_within(module, "blendtorch.wire"):
         allowed = ["numpy", "blendtorch.errors", "blendtorch.wire"]
         allowed += (
@@ -57,7 +59,7 @@ def violations(source: str, module: str, is_package: bool = False) -> list[str]:
         forbid({n for n in outside if not is_within(n, *allowed) and n != "blendtorch"}, "wire: stdlib, numpy, errors")
     if is_within(module, "blendtorch.labels", "blendtorch.sensor"):
         allowed = ["numpy", "blendtorch.errors", "blendtorch.labels"]
-        allowed += ["blendtorch.sensor"] if is_within(module, "blendtorch.sensor") else []
+        allowed += ["blendtorch.sensor", "blendtorch.srgb"] if is_within(module, "blendtorch.sensor") else []
         forbid({n for n in outside if not is_within(n, *allowed) and n != "blendtorch"}, "numpy, errors, labels")
     if is_within(module, "blendtorch.btb"):
         forbid({n for n in names if is_within(n, "torch", "gymnasium", "blendtorch.btt")}, "btb never imports this")
@@ -102,6 +104,7 @@ BAD = [
     ("def f():\n    import torch.nn", "blendtorch.wire.codec"),
     ("from ..btt import launcher", "blendtorch.wire.duplex"),
     ("from .. import btb", "blendtorch.wire.duplex"),
+    ("import torch", "blendtorch.srgb"),
     ("import bpy", "blendtorch.labels.boxes"),
     ("import scipy", "blendtorch.labels.boxes"),
     ("from ..btb import Camera", "blendtorch.labels.boxes"),

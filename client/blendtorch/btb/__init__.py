@@ -1,5 +1,6 @@
 """The Blender side: runs inside Blender, imports bpy, `blendtorch.wire` and `blendtorch.labels`, never torch."""
 
+from ..labels.check import LabelChecker, check_labels
 from .animation import AnimationController
 from .arguments import parse_blendtorch_args
 from .camera import Camera
@@ -19,10 +20,12 @@ __all__ = [
     "Camera",
     "DuplexChannel",
     "Keypoint",
+    "LabelChecker",
     "LabelRenderer",
     "OffScreenRenderer",
     "Signal",
     "bbox_coordinates",
+    "check_labels",
     "object_coordinates",
     "object_origins",
     "object_visibility",

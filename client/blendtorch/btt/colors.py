@@ -1,15 +1,14 @@
 """Colour: sRGB, as pictures are shown and stored, and linear, as light adds up. For numpy arrays and torch tensors."""
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
-Image = TypeVar("Image", np.ndarray, torch.Tensor)
+from .. import srgb
 
-# IEC 61966-2-1:1999, section 5.2. The two pieces of the curve meet at these values.
-_SRGB_KNEE = 0.04045
-_LINEAR_KNEE = 0.0031308
+Image = TypeVar("Image", np.ndarray, torch.Tensor)
 
 
 def srgb_to_linear(image: Image) -> Image:
@@ -24,8 +23,7 @@ def srgb_to_linear(image: Image) -> Image:
     Raises:
         TypeError: `image` is of another dtype.
     """
-    x = _as_float(image)
-    return _where(x <= _SRGB_KNEE, x / 12.92, ((x.clip(min=0) + 0.055) / 1.055) ** 2.4)
+    return srgb.to_linear(_as_float(image), _where_of(image))
 
 
 def linear_to_srgb(image: Image) -> Image:
@@ -40,14 +38,11 @@ def linear_to_srgb(image: Image) -> Image:
     Raises:
         TypeError: `image` is of another dtype.
     """
-    x = _as_float(image)
-    return _where(x <= _LINEAR_KNEE, x * 12.92, 1.055 * x.clip(min=0) ** (1 / 2.4) - 0.055)
+    return srgb.to_srgb(_as_float(image), _where_of(image))
 
 
-def _where(condition: Any, low: Image, high: Image) -> Image:
-    if isinstance(high, torch.Tensor):
-        return torch.where(condition, low, high)
-    return np.where(condition, low, high)
+def _where_of(image: Any) -> Callable[[Any, Any, Any], Any]:
+    return torch.where if isinstance(image, torch.Tensor) else np.where
 
 
 def _as_float(image: Image) -> Image:

@@ -1,17 +1,14 @@
-"""Pictures into linear light and back: the sRGB transfer curve, IEC 61966-2-1:1999, section 5.2.
-
-`btt/colors.py` has the same curve for numpy and torch; this package may import neither.
-"""
+"""Pictures into linear light and back, by tables."""
 
 import numpy as np
 
+from .. import srgb
 from ..errors import ConfigError
 
 
 def _decoded(codes: np.ndarray) -> np.ndarray:
     """Codes 0 .. 255, also between whole ones, to linear light, float32."""
-    srgb = codes / 255.0
-    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4).astype(np.float32)
+    return srgb.to_linear(codes / 255.0, np.where).astype(np.float32)
 
 
 _LINEAR_OF_CODE = _decoded(np.arange(256))
