@@ -78,3 +78,7 @@ class SceneError(BlendTorchError, RuntimeError):
 
 class LabelError(BlendTorchError, ValueError):
     """Labels of a sample contradict each other."""
+
+
+class ExrError(BlendTorchError, ValueError):
+    """Not an EXR file, a damaged one, or one of a kind that is not read here."""

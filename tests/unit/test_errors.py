@@ -26,6 +26,7 @@ BUILTIN = {
     "ScriptError": RuntimeError,
     "SceneError": RuntimeError,
     "LabelError": ValueError,
+    "ExrError": ValueError,
 }
 ERRORS = {name: cls for name, cls in vars(errors).items() if inspect.isclass(cls) and cls is not errors.BlendTorchError}
 

@@ -6,6 +6,7 @@ from .arguments import parse_blendtorch_args
 from .camera import Camera
 from .coordinates import bbox_coordinates, object_coordinates, object_origins
 from .duplex import DuplexChannel
+from .frame_renderer import FrameRenderer
 from .keypoints import Keypoint
 from .label_renderer import LabelRenderer
 from .offscreen import OffScreenRenderer
@@ -19,6 +20,7 @@ __all__ = [
     "BlenderOutputChannel",
     "Camera",
     "DuplexChannel",
+    "FrameRenderer",
     "Keypoint",
     "LabelChecker",
     "LabelRenderer",
