@@ -33,6 +33,12 @@ def test_streams_and_ends(blender):
     assert frames[0]["image"].shape == (48, 64, 3)
     np.testing.assert_array_equal(frames[0]["image"], frames[2]["image"])
     assert (frames[0]["image"] != frames[1]["image"]).any()
+    # Labels in the window are what the picture shows: where it is not the background, the cube is.
+    for item in frames:
+        assert item["reasons"] == []
+        is_cube = (item["image"] != item["image"][0, 0]).any(axis=-1)
+        assert is_cube.sum() > 100
+        assert (is_cube != (item["ids"] > 0)).mean() < 0.01
 
 
 def test_window_stays_alive_while_the_trainer_is_slow(blender, screenshot):

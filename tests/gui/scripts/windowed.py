@@ -9,6 +9,7 @@ bpy.context.preferences.view.show_splash = False
 channel = btb.BlenderOutputChannel(btargs.btsockets["DATA"], btargs.btid, send_hwm=2)
 camera = btb.Camera(shape=(48, 64))
 renderer = btb.OffScreenRenderer(camera, mode="rgb", samples=1)
+labels = btb.LabelRenderer(camera, ("ids", "depth", "normals_world", "flow"))
 anim = btb.AnimationController()
 calls = []
 ticks = 0
@@ -29,8 +30,11 @@ def pre_frame():
 
 
 def post_frame():
+    arrays = labels.render()
     channel.publish(
         image=renderer.render(),
+        ids=arrays["ids"],
+        reasons=btb.check_labels(labels.annotate(), ids=arrays["ids"], depth=arrays["depth"]),
         frameid=anim.frameid,
         ticks=ticks,
         returned=returned,
