@@ -1,4 +1,4 @@
-"""Runs inside Blender: cubes of random size, colour and pose fall onto a plane; publishes pictures and boxes.
+"""Runs inside Blender: cubes of random size, colour and pose fall onto a plane; publishes pictures with labels.
 
 Each episode is a new throw, each frame has a new view. They depend on (seed, episode) and (seed, episode, frame) alone:
 instance k of N plays the episodes k, k + N, ...
@@ -21,9 +21,11 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--num-cubes", type=int, default=8)
     parser.add_argument("--shading", default="SOLID", choices=["SOLID", "RENDERED"])
+    parser.add_argument("--check-labels", choices=["report", "drop", "raise"], help="what to do with wrong labels")
     args = parser.parse_args(remainder)
 
     cubes = build_scene(args.num_cubes)
+    checker = btb.LabelChecker(args.check_labels) if args.check_labels else None
     episodes = btb.sample_indices(btargs.btid, btargs.num_instances)
     episode = 0
     started = 0.0
@@ -40,13 +42,17 @@ def main() -> None:
 
     def post_frame() -> None:
         image = renderer.render()
-        boxes = np.stack([box_in_image(camera, cube) for cube in cubes])
+        arrays = passes.render()  # ids, depth, normals_camera
+        labels = passes.annotate(amodal=False)
+        if checker is not None and not checker.accepts({"labels": labels, **arrays}):
+            return
         channel.publish(
             image=image,
-            boxes=boxes,
+            boxes=labels["instances"]["box"][: len(cubes)],  # rows go by name, and "Ground" comes after the cubes
+            **arrays,
             episode=episode,
             frameid=anim.frameid,
-            blender_s=time.perf_counter() - started,  # for physics, drawing and boxes
+            blender_s=time.perf_counter() - started,  # for physics, drawing and labels
             published_at=time.time(),
         )
 
@@ -54,6 +60,7 @@ def main() -> None:
     camera = btb.Camera(shape=SHAPE)
     renderer = btb.OffScreenRenderer(camera, mode="rgb", samples=8 if args.shading == "SOLID" else 1)
     renderer.set_render_style(shading=args.shading, overlays=False)
+    passes = btb.LabelRenderer(camera, outputs=["ids", "depth", "normals_camera"])
 
     anim = btb.AnimationController()
     anim.pre_animation.add(pre_animation)
@@ -73,12 +80,13 @@ def build_scene(num_cubes: int) -> list[bpy.types.Object]:
 
     bpy.ops.mesh.primitive_plane_add(size=40)
     bpy.ops.rigidbody.object_add(type="PASSIVE")
+    bpy.context.object.name = "Ground"
     set_color(bpy.context.object, (0.6, 0.6, 0.6))
     cubes = []
     for i in range(num_cubes):
         bpy.ops.mesh.primitive_cube_add(size=1)
         cube = bpy.context.object
-        cube.name = f"Falling cube {i}"
+        cube.name = f"Cube {i:03d}"  # ids go by name: 1, 2, ...
         bpy.ops.rigidbody.object_add(type="ACTIVE")
         cube.rigid_body.collision_shape = "BOX"
         cubes.append(cube)
@@ -119,20 +127,6 @@ def set_color(obj: bpy.types.Object, color: tuple[float, float, float]) -> None:
         material.use_nodes = True
     material.node_tree.nodes["Principled BSDF"].inputs["Base Color"].default_value = (*color, 1)
     obj.color = material.diffuse_color = (*color, 1)
-
-
-def box_in_image(camera: btb.Camera, cube: bpy.types.Object) -> np.ndarray:
-    """The box of what of the cube is in the image, hidden by others or not; XYXY in pixels, zeros for none or a sliver."""
-    height, width = camera.shape
-    edges = np.array([edge.vertices for edge in cube.data.edges])
-    start, end = btb.object_coordinates(cube)[edges].transpose(1, 0, 2)
-    # What is in the image of a convex solid reaches as far as what is in the image of its edges.
-    points = start + np.linspace(0, 1, 65)[:, None, None] * (end - start)
-    xy = camera.world_to_pixel(points.reshape(-1, 3))
-    xy = xy[((xy >= 0) & (xy <= (width, height))).all(axis=1)]  # NaN, of what is behind the camera, is not
-    if len(xy) == 0 or np.ptp(xy, axis=0).min() < 3:
-        return np.zeros(4, np.float32)
-    return np.concatenate([xy.min(axis=0), xy.max(axis=0)]).astype(np.float32)
 
 
 main()

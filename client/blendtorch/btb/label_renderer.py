@@ -154,8 +154,8 @@ class LabelRenderer:
                 truncation. A silhouette counts up to a frame's width and height beyond the frame.
 
         Returns:
-            A dict of plain values and arrays, for `channel.publish(..., labels=...)`. Velocities are there when an earlier
-            picture was rendered, at an earlier frame, since the last `reset`.
+            A dict of plain values and arrays, for `channel.publish(..., labels=...)`. Velocities are NaN unless the picture
+            before, since the last `reset`, was of an earlier frame.
 
         Raises:
             SceneError: Nothing was rendered yet; a keypoint cannot be found.
@@ -163,7 +163,7 @@ class LabelRenderer:
         snapshot, arrays = self._last()
         instances, view = snapshot.instances, snapshot.view
         camera = camera_labels(view.shape, view.camera_from_world, view.clip_from_camera)
-        before, interval_s = None, None
+        before, interval_s = np.full((len(snapshot.keys), 4, 4), np.nan), 1.0  # not known
         if self._before is not None and snapshot.time_s > self._before.time_s:
             before, interval_s = self._before.matrices_of(snapshot.keys), snapshot.time_s - self._before.time_s
         table = instance_labels(
@@ -179,7 +179,7 @@ class LabelRenderer:
             interval_s=interval_s,
         )
         if amodal:
-            table |= self._silhouettes.measure(snapshot, self._threshold).labels(table["pixels"])
+            table |= self._silhouettes.measure(snapshot, self._threshold).labels(table["pixels"], table["box"])
         labels = {"camera": camera, "instances": table}
         if keypoints:
             labels["keypoints"] = self._keypoint_labels(keypoints)

@@ -53,18 +53,25 @@ class Silhouettes:
     pixels: np.ndarray
     pixels_in_frame: np.ndarray
 
-    def labels(self, visible_pixels: np.ndarray) -> dict[str, np.ndarray]:
+    def labels(self, visible_pixels: np.ndarray, visible_boxes: np.ndarray) -> dict[str, np.ndarray]:
         """The columns of `schema.AMODAL`.
 
         Args:
             visible_pixels: (K,) how many pixels of each instance the picture shows.
+            visible_boxes: (K, 4) their boxes.
         """
         with np.errstate(invalid="ignore", divide="ignore"):
             visible = visible_pixels / self.pixels
             beyond = 1 - self.pixels_in_frame / self.pixels
         exists = self.pixels > 0
+        # What was drawn smaller is right to within the pixels of its tile, and what is seen is known better.
+        both = np.concatenate(
+            [np.minimum(self.boxes[:, :2], visible_boxes[:, :2]), np.maximum(self.boxes[:, 2:], visible_boxes[:, 2:])],
+            1,
+        )
+        boxes = np.where(exists[:, None], self.boxes, visible_boxes)
         return {
-            "box_amodal": self.boxes,
+            "box_amodal": np.where((exists & (visible_pixels > 0))[:, None], both, boxes),
             # A pixel whose centre an edge meets can fall to either side in the tile and in the picture.
             "visible_fraction": np.where(exists, np.clip(visible, 0, 1), visible_pixels > 0).astype(np.float32),
             "truncation": np.where(exists, np.clip(beyond, 0, 1), visible_pixels == 0).astype(np.float32),

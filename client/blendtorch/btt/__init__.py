@@ -1,4 +1,7 @@
-"""The training side: launches Blender and receives from it. Imports torch and `blendtorch.wire`, never bpy."""
+"""The training side: launches Blender and receives from it.
+
+Imports torch, `blendtorch.wire` and `blendtorch.labels`, never bpy.
+"""
 
 from ..errors import (
     AddressError,
@@ -16,6 +19,8 @@ from ..errors import (
     ScriptError,
     UnknownSocketError,
 )
+from ..labels.check import LabelChecker, check_labels
+from ..labels.pictures import PANELS, depth_to_rgb, ids_to_rgb, normals_to_rgb, panels
 from ..wire.curve import CurveKeys
 from .collate import collate
 from .colors import linear_to_srgb, srgb_to_linear
@@ -32,6 +37,7 @@ from .stream_loader import StreamLoader
 from .supervisor import Restart
 
 __all__ = [
+    "PANELS",
     "AddressError",
     "AuthenticationError",
     "BlendTorchError",
@@ -44,6 +50,7 @@ __all__ = [
     "InstanceError",
     "InstanceStartTimeout",
     "InstanceStats",
+    "LabelChecker",
     "LaunchInfo",
     "MissingFileError",
     "PeerTimeout",
@@ -56,10 +63,15 @@ __all__ = [
     "StreamLoader",
     "StreamStats",
     "UnknownSocketError",
+    "check_labels",
     "collate",
+    "depth_to_rgb",
     "find_blender",
+    "ids_to_rgb",
     "linear_to_srgb",
     "montage",
+    "normals_to_rgb",
+    "panels",
     "progress",
     "srgb_to_linear",
     "stream",

@@ -1,4 +1,4 @@
-"""`blendtorch demo`: falling cubes from headless Blenders into a `DataLoader`, and a picture of what came."""
+"""`blendtorch demo`: falling cubes from headless Blenders into a `DataLoader`, and pictures of what came."""
 
 import argparse
 import statistics
@@ -8,23 +8,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from torch.utils.data import DataLoader, default_collate
 
-from ..btt import BlenderLauncher, RemoteIterableDataset, montage
+from ..btt import PANELS, BlenderLauncher, RemoteIterableDataset, montage, panels
 from ..errors import ConfigError, MissingFileError
 
 _SCRIPT = "falling_cubes.blend.py"
 _MONTAGE_IMAGES = 16
+_PASSES_ROWS = 4
 
 
 def add_parser(subparsers: Any) -> None:
     """Adds the sub-command."""
-    parser = subparsers.add_parser("demo", help="stream falling cubes, and write a picture of what came")
-    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for batch.png (default: %(default)s)")
+    parser = subparsers.add_parser("demo", help="stream falling cubes, and write pictures of what came")
+    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for the pictures (default: %(default)s)")
     parser.add_argument("-n", "--instances", type=int, default=2, help="Blender instances (default: %(default)s)")
     parser.add_argument("--images", type=int, default=160, help="images to stream (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=8, help="(default: %(default)s)")
@@ -33,20 +35,27 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--shading", default="SOLID", choices=["SOLID", "RENDERED"], help="RENDERED is EEVEE: wants a GPU"
     )
+    parser.add_argument(
+        "--check-labels",
+        choices=["report", "drop", "raise"],
+        help="Blender checks the labels of each image: report wrong ones in logs/ beside the pictures, drop them, or fail",
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Streams, prints a summary, writes the montage; returns the exit status."""
+    """Streams, prints a summary, writes the pictures; returns the exit status."""
     if args.images < 1 or args.batch_size < 1:
         raise ConfigError("--images and --batch-size take at least 1.")
     console = Console()
+    checking = ["--check-labels", args.check_labels] if args.check_labels else []
     launcher = BlenderLauncher(
         script=find_script(),
         num_instances=args.instances,
         seed=args.seed,
-        instance_args=[["--shading", args.shading]] * args.instances,
+        instance_args=[["--shading", args.shading, *checking]] * args.instances,
         blend_path=args.blender,
+        log_dir=args.out / "logs" if checking else None,
     )
     with ExitStack() as stack:
         started = time.perf_counter()
@@ -55,10 +64,13 @@ def run(args: argparse.Namespace) -> int:
         console.print(f"{args.instances} Blender(s) started in {time.perf_counter() - started:.1f} s")
         times, picked = _stream(launcher, args, console)
     args.out.mkdir(parents=True, exist_ok=True)
-    file = args.out / "batch.png"
-    montage([item["image"] for item in picked], [item["boxes"] for item in picked]).save(file)
+    batch, passes = args.out / "batch.png", args.out / "passes.png"
+    montage([item["image"] for item in picked], [item["boxes"] for item in picked]).save(batch)
+    rows = picked[:: max(1, len(picked) // _PASSES_ROWS)][:_PASSES_ROWS]
+    montage(np.concatenate([panels(item) for item in rows]), columns=len(PANELS)).save(passes)
     console.print(times.table(args.instances), highlight=False)
-    console.print(f"wrote {file}: {len(picked)} of the images, with the boxes that came along")
+    console.print(f"wrote {batch}: {len(picked)} of the images, with the boxes that came along")
+    console.print(f"wrote {passes}: {len(rows)} of them beside their ids, depth and normals")
     return 0
 
 
@@ -88,7 +100,7 @@ class _Times:
         """The summary."""
         table = Table("per image", "milliseconds", "", title=f"{len(self.blender_s) / self.wall_s:.1f} images/s")
         rows = [
-            ("in Blender", self.blender_s, f"physics, drawing, boxes; {instances} at a time"),
+            ("in Blender", self.blender_s, f"physics, drawing, labels; {instances} at a time"),
             ("transfer", self.transfer_s, "publish to trainer, queues included"),
             ("collate", self.collate_s, "into the tensors of a batch"),
         ]
@@ -98,7 +110,7 @@ class _Times:
 
 
 def _stream(launcher: BlenderLauncher, args: argparse.Namespace, console: Console) -> tuple[_Times, list[dict]]:
-    """Iterates a `DataLoader`; returns the times, and some images with their boxes."""
+    """Iterates a `DataLoader`; returns the times, and some images with their labels."""
     times = _Times()
     dataset = RemoteIterableDataset(
         launcher.launch_info.addresses["DATA"],
@@ -109,17 +121,21 @@ def _stream(launcher: BlenderLauncher, args: argparse.Namespace, console: Consol
     # Without a GPU Blender draws on all cores, and torch's own threads would wait for them to fill a batch.
     torch.set_num_threads(1)
     loader = DataLoader(dataset, batch_size=args.batch_size, collate_fn=times.collate)
-    images: list[dict[str, Any]] = []
+    step = max(1, args.images // _MONTAGE_IMAGES)
+    picked: list[dict[str, Any]] = []
+    count = 0
     columns = (TextColumn("streaming"), BarColumn(), MofNCompleteColumn(), TextColumn("images"), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=args.images)
         started = time.perf_counter()
         for batch in loader:
-            pairs = zip(batch["image"], batch["boxes"], strict=True)
-            images += [{"image": image, "boxes": boxes} for image, boxes in pairs]
-            progress.update(task, completed=len(images))
+            size = len(batch["image"])
+            kept = [i for i in range(size) if (count + i) % step == 0]
+            picked += [{name: batch[name][i].clone() for name in (*PANELS, "boxes")} for i in kept]
+            count += size
+            progress.update(task, completed=count)
         times.wall_s = time.perf_counter() - started
-    return times, images[:: max(1, len(images) // _MONTAGE_IMAGES)][:_MONTAGE_IMAGES]
+    return times, picked[:_MONTAGE_IMAGES]
 
 
 def find_script() -> Path:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -25,14 +26,23 @@ def command(*args, **options):
 
 
 def test_demo(blender, tmp_path):
-    process = command("demo", "--images", 16, "--batch-size", 4, "--out", tmp_path / "out", "--blender", blender)
+    out = tmp_path / "out"
+    options = ["--images", 16, "--batch-size", 4, "--check-labels", "report", "--blender", blender]
+    process = command("demo", "--out", out, *options)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
-    for word in ("images/s", "in Blender", "transfer", "collate", "batch.png"):
+    for word in ("images/s", "in Blender", "transfer", "collate", "batch.png", "passes.png"):
         assert word in output
-    picture = Image.open(tmp_path / "out" / "batch.png")
+    picture = Image.open(out / "batch.png")
     assert picture.size == (4 * 320 + 6, 4 * 240 + 6)
     assert len(picture.convert("RGB").getcolors(1 << 20)) > 500
+    passes = np.asarray(Image.open(out / "passes.png"))  # a row a sample: picture, ids, depth, normals
+    assert passes.shape == (4 * 240 + 6, 4 * 320 + 6, 3)
+    ids, depth, normals = (passes[:240, 322 * i : 322 * i + 320].any(axis=-1) for i in (1, 2, 3))
+    assert ids.any()
+    np.testing.assert_array_equal(ids, depth)
+    np.testing.assert_array_equal(ids, normals)
+    assert (out / "logs" / "instance-0.log").exists()
 
 
 @pytest.mark.parametrize("name", ["minimal.py", "generate.py"])

@@ -58,7 +58,7 @@ def check_geometry(
     clip = camera["clip_from_camera"]
     xy, depth_m = project_camera(corners, clip, camera["shape"])
     if table.has("box3d_pixel"):
-        worst = worst_distance(table["box3d_pixel"], xy, depth_m)
+        worst = worst_distance(table["box3d_pixel"], xy, depth_m, np.linalg.norm(corners, axis=-1))
         reasons.add_rows(
             "box3d_pixel",
             worst > projection_px,
@@ -70,7 +70,8 @@ def check_geometry(
     if table.has("pose", "scale", "bounds"):
         from_pose = _pose_corners(table)
         xy_of_pose, depth_of_pose = project_camera(from_pose, clip, camera["shape"])
-        worst_px = worst_distance(xy_of_pose, xy, np.minimum(depth_m, depth_of_pose))
+        nearest_m = np.minimum(depth_m, depth_of_pose)
+        worst_px = worst_distance(xy_of_pose, xy, nearest_m, np.linalg.norm(corners, axis=-1))
         apart = depth.apart(depth_of_pose, depth_m).any(axis=1)
         wrong = ((worst_px > projection_px) | apart) & ~_is_sheared(corners)
         worst_m = np.abs(from_pose - corners).max(axis=(1, 2))
@@ -94,19 +95,22 @@ def project_camera(
     return projection.ndc_to_pixel(ndc, shape), depth_m
 
 
-def worst_distance(xy: np.ndarray, expected: np.ndarray, depth_m: np.ndarray) -> np.ndarray:
+def worst_distance(xy: np.ndarray, expected: np.ndarray, depth_m: np.ndarray, distance_m: np.ndarray) -> np.ndarray:
     """Return the largest distance between corners in the image.
 
     Args:
         xy: (K, P, 2) pixels.
         expected: (K, P, 2) pixels.
         depth_m: (K, P) of the expected ones; those within rounding of the camera's plane are passed over.
+        distance_m: (K, P) of the expected ones from the camera.
 
     Returns:
-        (K,) pixels, less a millionth of the coordinates for rounding; infinite where one of the two is NaN.
+        (K,) pixels, less what rounding may do; infinite where one of the two is NaN.
     """
     x, y = expected[..., 0], expected[..., 1]
-    distance = np.maximum(np.abs(xy[..., 0] - x), np.abs(xy[..., 1] - y)) - 1e-6 * np.maximum(np.abs(x), np.abs(y))
+    # A millionth of the coordinates, and that times how much farther away than deep a point is: the error of its depth.
+    rounding = 1e-6 * np.maximum(np.abs(x), np.abs(y)) * (1 + distance_m / np.maximum(np.abs(depth_m), _METRES))
+    distance = np.maximum(np.abs(xy[..., 0] - x), np.abs(xy[..., 1] - y)) - rounding
     unknown, should_be = np.isnan(xy[..., 0] + xy[..., 1]), np.isnan(x + y)
     distance[unknown != should_be] = np.inf
     distance[(unknown & should_be) | (np.abs(depth_m) < _METRES)] = 0.0

@@ -7,6 +7,7 @@ import numpy as np
 from ..camera import project
 from ..keypoints import HIDDEN, OUTSIDE, SEEN
 from ..neighbours import inside
+from ..projection import transform_points
 from ..tolerance import DepthTolerance
 from .geometry import worst_distance
 from .images import numbers
@@ -38,7 +39,8 @@ def check_keypoints(
     if table.has("xyz_world", "xy"):
         xy = table["xy"]
         expected, expected_depth = project(table["xyz_world"], camera)
-        worst = worst_distance(xy[:, None], expected[:, None], expected_depth[:, None])
+        distance_m = np.linalg.norm(transform_points(camera["camera_from_world"], table["xyz_world"]), axis=-1)
+        worst = worst_distance(xy[:, None], expected[:, None], expected_depth[:, None], distance_m[:, None])
         reasons.add_rows(
             "xy",
             worst > projection_px,
