@@ -18,7 +18,7 @@ install: .venv/.installed ## installs blendtorch with Blender's bpy module into 
 	$(PIP) -c constraints.txt -e '.[blender,dev]'
 	@touch $@
 
-demo: install ## streams labelled images from two headless Blenders, writes demo/batch.png
+demo: install ## streams labelled images from two headless Blenders, writes demo/batch.png and demo/passes.png
 	.venv/bin/blendtorch demo
 
 blenders: install
@@ -51,6 +51,7 @@ lint: install ## ruff and mypy, as pre-commit and CI run them
 bench: install ## the benchmarks; each prints a table of ratios measured in one run
 	.venv/bin/python benchmarks/stream.py
 	.venv/bin/python benchmarks/render.py
+	.venv/bin/python benchmarks/labels.py
 
 clean: ## removes what make has made, installations included
 	@if [ -e .gui ]; then tests/gui/provision.sh --clean .gui; fi

@@ -66,5 +66,10 @@ def show(title: str, rows: list[Row], file: Path | None) -> None:
         console.width = 140
     console.print(table)
     if file is not None:
-        fields = ("name", "value", "unit", "ratio", "ratio_to")
-        file.write_text(json.dumps([{key: asdict(row)[key] for key in fields} for row in rows], indent=2))
+        write(rows, file)
+
+
+def write(rows: list[Row], file: Path) -> None:
+    """Writes the rows as JSON."""
+    fields = ("name", "value", "unit", "ratio", "ratio_to")
+    file.write_text(json.dumps([{key: asdict(row)[key] for key in fields} for row in rows], indent=2))

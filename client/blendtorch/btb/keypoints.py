@@ -113,11 +113,12 @@ def _on_mesh(obj: bpy.types.Object, keypoints: list[Keypoint]) -> np.ndarray:
         raise SceneError(
             f"keypoint {keypoints[0].name!r}: object {obj.name!r} is of type {obj.type}, expected a mesh with vertices."
         )
-    mesh = obj.data
+    mesh = obj.to_mesh()  # unlike `obj.data` it has what is being edited
     flat = np.empty(3 * len(mesh.vertices), np.float32)
     mesh.vertices.foreach_get("co", flat)
     vertices = flat.reshape(-1, 3).astype(np.float64)
-    weights = _weights(obj) if any(keypoint.vertex_group is not None for keypoint in keypoints) else {}
+    weights = _weights(mesh) if any(keypoint.vertex_group is not None for keypoint in keypoints) else {}
+    obj.to_mesh_clear()
     positions = np.empty((len(keypoints), 3))
     for row, keypoint in enumerate(keypoints):
         if keypoint.vertex is not None:
@@ -140,10 +141,10 @@ def _on_mesh(obj: bpy.types.Object, keypoints: list[Keypoint]) -> np.ndarray:
     return positions
 
 
-def _weights(obj: bpy.types.Object) -> dict[int, tuple[list[int], list[float]]]:
+def _weights(mesh: bpy.types.Mesh) -> dict[int, tuple[list[int], list[float]]]:
     """Vertices and weights by group; the weights are not an attribute that numpy could read at once."""
     found: dict[int, tuple[list[int], list[float]]] = defaultdict(lambda: ([], []))
-    for vertex in obj.data.vertices:
+    for vertex in mesh.vertices:
         for element in vertex.groups:
             indices, amounts = found[element.group]
             indices.append(vertex.index)

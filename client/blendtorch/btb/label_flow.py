@@ -17,12 +17,13 @@ depth_there = dot(texel(8), q);
 is_known = texel(9).x;
 """
 _FRAGMENT = """
-vec2 there = (clip_there.xy / clip_there.w * 0.5 + 0.5) * size;
+vec2 flow = (clip_there.xy / clip_there.w * 0.5 + 0.5) * size - gl_FragCoord.xy;
 float unknown = uintBitsToFloat(0x7fc00000u);
 bool has_picture = is_known > 0.5 && depth_there > 0.0;
-out_flow = has_picture ? vec4(there - gl_FragCoord.xy, depth_there, 0.0) : vec4(unknown);
+out_flow = has_picture ? vec2(flow.x, -flow.y) : vec2(unknown);
+out_depth = has_picture ? depth_there : unknown;
 """
-_TARGETS = {"flow": Target("VEC4", "RGBA32F", 3, float("nan"))}
+_TARGETS = {"flow": Target("VEC2", "RG32F", 2, float("nan")), "depth": Target("FLOAT", "R32F", 1, float("nan"))}
 
 
 class FlowPass:
@@ -71,8 +72,8 @@ class FlowPass:
                             shader.uniform_sampler("instances", texture)
                             shader.uniform_float("size", (width, height))
                             draw_group(shader, batch, group, hole, threshold)
-        drawn = self._canvas.read()["flow"]
-        return drawn[..., :2] * np.array([1, -1], np.float32), drawn[..., 2].copy()
+        drawn = self._canvas.read()
+        return drawn["flow"], drawn["depth"]
 
     def _shader(self, holes: bool) -> gpu.types.GPUShader:
         if holes not in self._shaders:
@@ -82,7 +83,7 @@ class FlowPass:
                 _FRAGMENT,
                 inputs={"pos": "VEC3", "pos_there": "VEC3"},
                 varyings={"clip_there": "VEC4", "depth_there": "FLOAT", "is_known": "FLOAT"},
-                outputs=[("VEC4", "out_flow")],
+                outputs=[("VEC2", "out_flow"), ("FLOAT", "out_depth")],
                 uniforms={"size": "VEC2"},
                 texels=_TEXELS,
                 holes=holes,

@@ -140,7 +140,7 @@ class SceneReader:
             obj = instance.object
             if obj.type != "MESH" or not instance.show_self or not is_drawn(obj):
                 continue
-            surface = self._surfaces.surface(obj.data)
+            surface = self._surfaces.surface(obj)
             if surface is None:
                 continue
             positions.append(position)

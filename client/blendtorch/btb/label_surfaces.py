@@ -4,6 +4,9 @@ import bpy
 import gpu
 import numpy as np
 
+# Bytes; what is smaller is compared as bytes, ten times as fast as numpy would begin to.
+_SMALL = 1 << 14
+
 
 class Surface:
     """One mesh as it was when it was read; a mesh that has changed since becomes another `Surface`.
@@ -112,25 +115,36 @@ class SurfaceCache:
         """Forgets what was not asked for since the last call."""
         self._last, self._now = self._now, {}
 
-    def surface(self, mesh: bpy.types.Mesh) -> Surface | None:
-        """The surface of an evaluated mesh; None if it has no faces. Cheap from the second call in a frame on."""
-        key = mesh.as_pointer()
+    def surface(self, obj: bpy.types.Object) -> Surface | None:
+        """The surface of an evaluated mesh object; None if it has no faces. Cheap from the second call in a frame on."""
+        key = obj.data.as_pointer()
         if key not in self._now:
-            self._now[key] = self._read(mesh, self._last.get(key))
+            before = self._last.get(key)
+            if obj.data.is_editmode:
+                # What is being edited is not in the mesh itself.
+                self._now[key] = self._read(obj.to_mesh(), before)
+                obj.to_mesh_clear()
+            else:
+                self._now[key] = self._read(obj.data, before)
         return self._now[key]
 
     def _read(self, mesh: bpy.types.Mesh, before: Surface | None) -> Surface | None:
         if len(mesh.polygons) == 0:
             return None
         arrays = {
-            "vertices": _read(mesh.vertices, "co", 3, np.float32),
-            "corner_vertices": _read(mesh.loops, "vertex_index", 1, np.int32)[:, 0],
+            "vertices": _read(mesh.attributes["position"].data, "vector", 3, np.float32),
+            "corner_vertices": _read(mesh.attributes[".corner_vert"].data, "value", 1, np.int32)[:, 0],
             "faces": np.array(len(mesh.polygons)),
         }
         if self._normals:
             arrays["corner_normals"] = _read(mesh.corner_normals, "vector", 3, np.float32)
         if self._uv_maps:
-            arrays["slots"] = _read(mesh.polygons, "material_index", 1, np.int32)[:, 0]
+            slots = mesh.attributes.get("material_index")  # not there where all are 0
+            arrays["slots"] = (
+                np.zeros(len(mesh.polygons), np.int32)
+                if slots is None
+                else _read(slots.data, "value", 1, np.int32)[:, 0]
+            )
             for layer in mesh.uv_layers:
                 arrays[f"uv {layer.name}"] = _read(layer.uv, "vector", 2, np.float32)
                 if layer.active_render:
@@ -141,11 +155,19 @@ class SurfaceCache:
 
 
 def _equal(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
-    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+    return a.keys() == b.keys() and all(_same(a[name], b[name]) for name in a)
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays of the same dtype are the same to the byte: NaN is, too."""
+    if a.nbytes < _SMALL:
+        return a.shape == b.shape and a.tobytes() == b.tobytes()
+    return np.array_equal(a.view(np.int32), b.view(np.int32))
 
 
 def _read(items: bpy.types.bpy_prop_collection, attribute: str, width: int, dtype: type) -> np.ndarray:
-    # In the type that Blender stores, so that foreach_get copies memory instead of converting item by item.
+    # Attributes in the type that Blender stores: foreach_get copies memory then, instead of asking item by item, as it
+    # does of `mesh.vertices` and `mesh.loops` (400 times slower).
     flat: np.ndarray = np.empty(width * len(items), dtype)
     items.foreach_get(attribute, flat)
     return flat.reshape(-1, width)

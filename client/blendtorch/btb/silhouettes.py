@@ -100,6 +100,8 @@ class SilhouettePass:
         boxes, pixels, in_frame = np.zeros((count, 4)), np.zeros(count), np.zeros(count)
         for page, origins in _pages(tiles):
             sheet = self._draw(snapshot, threshold, page, windows[page], scales[page], tiles[page], origins)
+            width, height = (origins + tiles[page]).max(axis=0)
+            sheet = sheet[:height, :width]  # the rest is empty
             numbers = np.arange(1, len(page) + 1, dtype=np.uint32)
             found, counts = boxes_from_ids(sheet >> 1, numbers)
             counts_in_frame = np.bincount(sheet[sheet & 1 == 1] >> 1, minlength=len(page) + 1)[1:]
@@ -122,7 +124,7 @@ class SilhouettePass:
     ) -> np.ndarray:
         """Draws one sheet, H x W uint32: 2 x row + (is in the frame), rows counted from 1, or 0."""
         height = int(2 ** np.ceil(np.log2((origins + tiles)[:, 1].max())))
-        if self._canvas is None or self._canvas.shape[0] < height:
+        if self._canvas is None or not height <= self._canvas.shape[0] <= 4 * height:
             self._canvas = Canvas((height, _SHEET), _TARGETS)
         rows = _rows(snapshot, page, windows, scales, tiles, origins, self._canvas.shape)
         surfaces, holes = [snapshot.surfaces[row] for row in page], [snapshot.holes[row] for row in page]

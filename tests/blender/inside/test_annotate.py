@@ -255,6 +255,10 @@ def test_keypoints_of_every_kind():
     xy, depth = camera.world_to_pixel(np.array(expected, float), return_depth=True)
     np.testing.assert_allclose(found["xy"], xy, atol=1e-3)
     np.testing.assert_allclose(found["depth_m"], depth, atol=1e-4)
+    bpy.context.view_layer.objects.active = cube
+    bpy.ops.object.mode_set(mode="EDIT")
+    while_edited = labels.annotate(keypoints)["keypoints"]
+    np.testing.assert_allclose(while_edited["xyz_world"], found["xyz_world"], atol=1e-5)
 
 
 def test_visibility_of_keypoints():

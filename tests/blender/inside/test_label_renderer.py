@@ -329,6 +329,24 @@ def test_every_change_is_seen_in_the_next_picture(change):
         np.testing.assert_array_equal(after[name], expected[name])
 
 
+@pytest.mark.parametrize("modifier", [None, "SUBSURF"])
+def test_what_is_being_edited_is_drawn_as_it_is(modifier):
+    add_camera()
+    cube = add_cube("a", half=0.5)
+    if modifier:
+        cube.modifiers.new("modifier", modifier)
+    _, renderer = draw("ids", "depth", "normals_world")
+    bpy.context.view_layer.objects.active = cube
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.mesh.select_all(action="SELECT")
+    bpy.ops.transform.resize(value=(3, 2, 1))
+    edited = renderer.render()
+    bpy.ops.object.mode_set(mode="OBJECT")
+    for name, expected in draw("ids", "depth", "normals_world")[0].items():
+        np.testing.assert_allclose(edited[name], expected, atol=1e-5)
+    assert (edited["ids"] > 0).sum() > 100
+
+
 def test_arrays_are_the_callers_own():
     add_camera()
     add_cube()
