@@ -115,7 +115,7 @@ MEMORIES = [
     Stream("shm-640x480", "shm", "640 x 480 RGBA"),
 ]
 
-# What issue 3 asks for: by what factor a row is to exceed another one; without another one, a number a second.
+# What is asked for: by what factor a row is to exceed another one; without another one, a number a second.
 ASKED: list[tuple[str, float, str | None]] = [
     ("shm/1", 0.8, "copy"),
     ("shm/1", 6, BEST),

@@ -4,6 +4,9 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
+from blendtorch import btb
+
+SHAPE = (96, 128)
 FACES = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
 CORNERS = [(x, y, z) for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (-1.0, 1.0)]
 
@@ -113,3 +116,9 @@ def flat_white():
     shading.light, shading.color_type, shading.single_color = "FLAT", "SINGLE", (1, 1, 1)
     shading.show_object_outline = shading.show_cavity = shading.show_shadows = False
     shading.background_type, shading.background_color = "VIEWPORT", (0, 0, 0)
+
+
+def draw_labels(*outputs, **options):
+    """Renders labels once, by default ids; returns the arrays and the renderer."""
+    renderer = btb.LabelRenderer(btb.Camera(shape=SHAPE), outputs or ("ids",), **options)
+    return renderer.render(), renderer

@@ -1,28 +1,15 @@
-"""Labels of scenes: boxes, silhouettes, poses, velocities, keypoints, flow; and the checker's opinion of all of them."""
+"""Labels of scenes: boxes, silhouettes, poses, velocities, keypoints; and the checker's opinion of all of them."""
 
 import bpy
 import numpy as np
 import pytest
-from label_scenes import (
-    add,
-    add_camera,
-    add_cube,
-    add_geometry_instances,
-    add_plane,
-    add_sphere,
-    flat_white,
-    instance_of,
-    mesh,
-    viewport,
-)
+from label_scenes import SHAPE, add, add_camera, add_cube, add_geometry_instances, add_plane, add_sphere, instance_of
 from mathutils import Matrix
 
 from blendtorch import btb
 from blendtorch.errors import ConfigError, SceneError
-from blendtorch.labels import warp
 from blendtorch.sensor import BrownConrady
 
-SHAPE = (96, 128)
 POSE = {"location": (6, -5, 4), "rotation": (1.13, 0.1, 0.87)}
 
 
@@ -345,113 +332,3 @@ def test_an_object_that_is_deleted_between_frames():
     right = np.s_[:, SHAPE[1] // 2 + 10 :]
     assert np.isnan(drawn["flow_forward"][right]).all()
     assert drawn["occluded_forward"][right].all()
-
-
-def paint(obj, seed):
-    """Random colours of faces' corners, smooth over each face, that move with the object."""
-    colors = np.ones((len(obj.data.loops), 4), np.float32)
-    colors[:, :3] = np.random.default_rng(seed).uniform(0.1, 0.9, (len(colors), 3))
-    attribute = obj.data.color_attributes.new("paint", "FLOAT_COLOR", "CORNER")
-    attribute.data.foreach_set("color", colors.ravel())
-    obj.data.color_attributes.active_color = attribute
-
-
-def move(obj, camera, what):
-    if what in ("object", "both"):
-        obj.location.x += 0.4
-        obj.rotation_euler.z += 0.15
-    if what in ("camera", "both"):
-        camera.location.x -= 0.3
-        camera.rotation_euler.z += 0.02
-    if what == "deformation":
-        obj.data.shape_keys.key_blocks["bent"].value = 1
-    if what == "hierarchy":
-        obj.parent.rotation_euler.z += 0.4
-
-
-@pytest.mark.parametrize("what", ["object", "camera", "both", "deformation", "hierarchy", "nothing"])
-@pytest.mark.parametrize("kind", [{}, {"kind": "ORTHO", "ortho_scale": 8}])
-def test_flow_warps_one_picture_onto_the_next(what, kind):
-    """Less than 1 % of the pixels that are not occluded differ, forward and backward, in pictures of painted things."""
-    camera = add_camera(**POSE, **kind)
-    ground = add_plane("ground", x=(-30, 30), y=(-30, 30), z=-1)
-    cube = add_cube("cube", rotation=(0.1, 0.2, 0.3))
-    cube.parent = add("parent", None)
-    for i, obj in enumerate((ground, cube, add_cube("other", (-1, 2, 0), 0.7))):
-        paint(obj, i)
-    cube.shape_key_add(name="Basis")
-    bent = cube.shape_key_add(name="bent")
-    for i in (1, 3, 5, 7):
-        bent.data[i].co.x += 0.6
-    bent.value = 0
-    flat_white()
-    viewport().shading.color_type = "VERTEX"
-    picture = btb.OffScreenRenderer(btb.Camera(shape=(240, 320)), mode="rgb", samples=1)
-    labels = renderer("ids", "flow", shape=(240, 320))
-    before, labels_before = picture.render(), labels.render()
-    assert np.isnan(labels_before["flow_forward"]).all()
-    assert labels_before["occluded_forward"].all()
-    move(cube, camera, what)
-    after, drawn = picture.render(), labels.render()
-    for direction, here, there in (("backward", after, before), ("forward", before, after)):
-        flow, occluded = drawn[f"flow_{direction}"], drawn[f"occluded_{direction}"]
-        warped, valid = warp(there, flow)
-        seen = ~occluded
-        assert not (seen & ~valid).any(), "what is seen in the other picture lies within it"
-        assert seen.mean() > 0.7
-        difference = np.abs(warped.astype(int) - here).max(axis=-1)
-        assert (difference[seen] > 16).mean() < 0.01
-        if what == "nothing":
-            np.testing.assert_allclose(flow[seen], 0, atol=1e-3)
-            assert seen.sum() == (drawn["ids"] > 0).sum()
-        else:
-            assert np.abs(flow[seen]).max() > 3
-            moved = (np.abs(here.astype(int) - there).max(axis=-1) > 16)[seen]
-            assert moved.mean() > 0.02, "without the flow they differ"
-
-
-def test_flow_is_the_displacement_of_each_point(scene):
-    """A plane across the view that moves by a metre: as many pixels as the projection says, with y down."""
-    add_camera(kind="ORTHO", ortho_scale=8)
-    plane = add_plane("plane", x=(-2, 2), y=(-2, 2))
-    labels = renderer("ids", "flow", shape=(64, 64))
-    labels.render()
-    plane.location = (0.5, 1, 0)
-    drawn = labels.render()
-    seen = drawn["ids"] > 0
-    np.testing.assert_allclose(drawn["flow_backward"][seen], np.tile((-4, 8), (seen.sum(), 1)), atol=1e-3)
-    there = np.isfinite(drawn["flow_forward"][..., 0])
-    np.testing.assert_allclose(drawn["flow_forward"][there], np.tile((4, -8), (there.sum(), 1)), atol=1e-3)
-    assert there.sum() == seen.sum()
-    assert not drawn["occluded_backward"][seen].any()
-
-
-def test_flow_of_a_mesh_that_got_other_corners_is_unknown():
-    add_camera()
-    cube = add_cube()
-    add_cube("other", location=(3, 0, 0), half=0.5)
-    labels = renderer("ids", "flow")
-    labels.render()
-    cube.data = mesh([(-1, -1, 0), (1, -1, 0), (0, 1, 0)], [(0, 1, 2)])
-    drawn = labels.render()
-    changed = drawn["ids"] == 1
-    assert changed.sum() > 50
-    assert np.isnan(drawn["flow_backward"][changed]).all()
-    assert drawn["occluded_backward"][changed].all()
-    assert np.isfinite(drawn["flow_backward"][drawn["ids"] == 2]).all()
-
-
-def test_flow_knows_instances_again():
-    add_camera()
-    leaf = add_cube("leaf", half=0.3, location=(0, 0, -50))
-    tree = add_plane("tree", x=(-2, 2), y=(-2, 2))
-    add_geometry_instances(tree, leaf)
-    labels = renderer("ids", "flow")
-    labels.render()
-    tree.location.x = 0.5
-    drawn = labels.render()
-    leaves = drawn["ids"] > 2  # beyond the two objects themselves
-    assert leaves.sum() > 100
-    flow = drawn["flow_backward"][leaves]
-    assert np.isfinite(flow).all()
-    assert (flow[:, 0] < -3).all()
