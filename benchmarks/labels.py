@@ -56,8 +56,8 @@ REMARKS = {
     "annotate-amodal/1000": "drawing 1,000 tiles, reading them back and counting",
     "boxes_from_ids/1000": "numpy, over the pixels",
 }
-# What is asked for: row, whether at most or at least, how much, of which row; without one, in the row's unit.
-ASKED: list[tuple[str, str, float, str | None]] = [
+# What the project aims at: row, whether at most or at least, how much, of which row; without one, in the row's unit.
+TARGETS: list[tuple[str, str, float, str | None]] = [
     ("ids+depth+normals", "<=", 0.25, "solid"),
     ("ids+depth+normals", "<=", 0.25, "solid/1"),
     ("arrive", ">=", 20, None),
@@ -100,7 +100,7 @@ def main() -> None:
     show("Labels beside the Solid picture, 640 x 480", rows, None)
     print_grid("each output alone", sizes)
     print_grid("more objects, 640 x 480", counts)
-    print_asked(rows, costs)
+    print_targets(rows, costs)
     if args.json is not None:
         write([*rows, *rows_of_grid(sizes), *rows_of_grid(counts)], args.json)
 
@@ -187,10 +187,10 @@ def print_grid(title: str, groups: dict[str, Rounds]) -> None:
         print(f"| {name} | {' | '.join(f'{row.value:.3g} ({row.ratio:.2f})' for row in rows)} |")
 
 
-def print_asked(rows: list[Row], costs: Rounds) -> None:
-    """What was asked for beside what was measured; nothing depends on it, for machines differ."""
-    print("\n| asked for | measured | |\n|---|---|---|")
-    for name, relation, bound, other in ASKED:
+def print_targets(rows: list[Row], costs: Rounds) -> None:
+    """What the project aims at beside what was measured; nothing depends on it, for machines differ."""
+    print("\n| target | measured | |\n|---|---|---|")
+    for name, relation, bound, other in TARGETS:
         if other is None:
             row = next(row for row in rows if row.name == name)
             value, asked = row.value, f"{name} {relation} {bound:g} {row.unit}"

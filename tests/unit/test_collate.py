@@ -1,4 +1,4 @@
-"""`btt.collate` makes the batches that `default_collate` makes, of memory that is used again when nobody uses it."""
+"""`btt.collate` makes batches as `default_collate` does, of memory that is used again when nobody uses it."""
 
 import gc
 import itertools
@@ -42,6 +42,14 @@ def sample(i: int, size: int = 200) -> dict[str, Any]:
     }
 
 
+def expected_batch(items: list[Any]) -> Any:
+    """What `default_collate` makes, but that dicts in dicts stay a list."""
+    batch = default_collate(items)
+    if isinstance(batch, dict):
+        batch["nested"] = [item["nested"] for item in items]
+    return batch
+
+
 def as_tuple(i: int) -> tuple[Any, ...]:
     return tuple(sample(i).values())
 
@@ -68,6 +76,8 @@ def assert_same(one: Any, other: Any) -> None:
         assert list(one) == list(other)
         for name in one:
             assert_same(one[name], other[name])
+    elif isinstance(one, np.ndarray):
+        np.testing.assert_array_equal(one, other)
     elif isinstance(one, list | tuple):
         assert len(one) == len(other)
         for a, b in zip(one, other, strict=True):
@@ -81,7 +91,7 @@ def assert_same(one: Any, other: Any) -> None:
 def test_batches_are_those_of_default_collate(make: Callable[[int], Any], options: dict[str, int]) -> None:
     ours, theirs = (
         list(DataLoader(Samples(22, make), batch_size=4, collate_fn=function, **options))
-        for function in (collate, default_collate)
+        for function in (collate, expected_batch)
     )
     assert len(ours) == len(theirs) >= 6
     assert_same(ours, theirs)
@@ -152,6 +162,20 @@ def test_samples_that_do_not_stack(items: list[Any], message: str) -> None:
             function(items)
 
 
+def test_a_field_that_does_not_stack_is_named() -> None:
+    with pytest.raises(RuntimeError, match=r"field 'boxes' of the samples does not stack: .*equal size"):
+        collate([{"n": 1, "boxes": np.zeros((2, 4))}, {"n": 2, "boxes": np.zeros((3, 4))}])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_labels_whose_tables_differ_come_as_a_list(workers: int) -> None:
+    samples = [{"n": i, "labels": {"box": np.zeros((i, 4)), "object": ["a"] * i}} for i in range(4)]
+    (batch,) = DataLoader(samples, batch_size=4, num_workers=workers, collate_fn=collate)  # type: ignore[arg-type]
+    assert batch["n"].tolist() == [0, 1, 2, 3]
+    assert [len(labels["box"]) for labels in batch["labels"]] == [0, 1, 2, 3]
+    assert list(batch) == ["n", "labels"]
+
+
 def numbers_of(batch: dict[str, Any]) -> list[int]:
     assert (batch["image"] == batch["number"][:, None, None, None]).all()
     return batch["number"].tolist()  # type: ignore[no-any-return]
@@ -172,7 +196,7 @@ def test_memory_that_is_used_is_left_alone(pass_on: Callable[..., dict[str, Any]
     expected = []
     for i in range(0, 40, 2):
         kept.append(keep(pass_on(i, i + 1)))
-        expected.append(keep(default_collate([sample(i), sample(i + 1)])))
+        expected.append(keep(expected_batch([sample(i), sample(i + 1)])))
     assert len(collating._blocks) == collating._MOST_KEPT
     for mine, theirs in zip(kept, expected, strict=True):
         assert_same(mine, theirs) if not isinstance(mine, np.ndarray) else np.testing.assert_array_equal(mine, theirs)

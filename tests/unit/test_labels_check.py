@@ -32,10 +32,13 @@ def with_keypoints(made: dict) -> dict:
     xyz = (instances["world_from_object"] @ ends.T).transpose(0, 2, 1)[..., :3].reshape(-1, 3)
     xyz = np.concatenate([xyz, np.linalg.inv(labels["camera"]["camera_from_world"])[None, :3, 2] * 20])
     xy, depth_m = project(xyz, labels["camera"])
-    owners = [*np.repeat(instances["id"], 3), 0]
+    own = [instancer == "" for instancer in instances["instancer"]]  # an instance has no name of its own
+    owners = [*np.repeat(np.where(own, instances["id"], 0), 3), 0]
+    names = [name if is_own else "" for name, is_own in zip(instances["object"], own, strict=True)]
     labels["keypoints"] = {
         "name": [f"point {row}" for row in range(len(xyz))],
         "object": [*(name for name in instances["object"] for _ in range(3)), "nothing"],
+        "owner": [*(name for name in names for _ in range(3)), ""],
         "xyz_world": xyz,
         "xy": xy,
         "depth_m": depth_m,
@@ -192,6 +195,8 @@ WRONG: dict[str, tuple[Callable[[dict], None], str, str]] = {
     "keypoint behind, with a picture": (change("keypoints", "xy", -1, 5.0), "xy", "nothing"),
     "keypoint's depth": (keypoint("depth_m", lambda z: z * 1.1), "depth_m", f"keypoint point {SEEN}"),
     "keypoint elsewhere": (keypoint("xyz_world", lambda p: p + 0.3), "xy", f"keypoint point {SEEN}"),
+    "hidden that is seen": (keypoint("visibility", 1), "visibility", "expected 2"),
+    "seen in another's body": (keypoint("owner", ""), "visibility", "expected 1"),
     "visibility 3": (keypoint("visibility", 3), "visibility", "is 3"),
     "seen behind the camera": (change("keypoints", "visibility", -1, 2), "visibility", "nothing"),
     "camera not rigid": (change("camera", "camera_from_world", 0, lambda r: 2 * r), "camera", "not rigid"),
@@ -323,13 +328,16 @@ def test_reporting_logs_each_kind_once_and_accepts_all(caplog: pytest.LogCapture
     assert (checker.checked, checker.rejected, dict(checker.reasons)) == (3, 2, {"pixels": 2})
     assert len(caplog.records) == 1
     assert NAME in caplog.text
-    assert checker.report() == "3 samples checked, 2 with contradictory labels (reported)\n  pixels: 2 samples"
+    first, second = checker.report().splitlines()
+    assert first == "3 samples checked, 2 with contradictory labels (reported)"
+    assert second.startswith(f"  pixels: 2 samples, the first: {NAME}")
 
 
 def test_dropping_says_no_to_wrong_samples_alone(caplog: pytest.LogCaptureFixture) -> None:
     checker = LabelChecker("drop")
-    assert [checker.accepts(made) for made in (RIGHT, wrong_sample())] == [True, False]
-    assert not caplog.records
+    assert [checker.accepts(made) for made in (RIGHT, wrong_sample(), wrong_sample())] == [True, False, False]
+    assert len(caplog.records) == 1  # whoever waits for samples must find out why there are none
+    assert "the sample is dropped" in caplog.text
 
 
 def test_raising_names_the_reasons_and_counts() -> None:

@@ -243,3 +243,23 @@ def test_no_instances_and_no_labels() -> None:
     for value in LENSES["barrel"].distort_sample(sample)["labels"]["instances"].values():
         assert len(value) == 0
     assert LENSES["barrel"].distort_sample({"frameid": 3}) == {"frameid": 3}
+
+
+def test_a_batch_is_refused() -> None:
+    batch = {"image": np.zeros((2, *SHAPE, 3), np.uint8), "labels": [{}, {}]}
+    with pytest.raises(ConfigError, match="labels are a list, expected the dict of one sample"):
+        LENSES["barrel"].distort_sample(batch)
+
+
+def test_flow_that_the_lens_leads_out_of_the_picture_is_occluded() -> None:
+    lens = LENSES["pincushion"]
+    flow = np.zeros((*SHAPE, 2), np.float32)
+    flow[..., 0] = 3.0
+    sample = {"flow_forward": flow, "occluded_forward": np.zeros(SHAPE, bool)}
+    sample["occluded_forward"][:, -3:] = True  # in the picture before the lens, these alone lead out of it
+    distorted = lens.distort_sample(sample)
+    x, y = grid()
+    end = np.stack([x, y], axis=-1) + distorted["flow_forward"]
+    inside = ((end >= 0) & (end < SHAPE[::-1])).all(axis=-1)
+    assert (distorted["occluded_forward"] | inside).all()
+    assert not distorted["occluded_forward"][SHAPE[0] // 2, SHAPE[1] // 2]

@@ -123,3 +123,11 @@ def test_encoding_rounds_the_curve(light: float) -> None:
     # The table must give what the formula gives, but for ties within float32's resolution.
     exact = 255 * float(linear_to_srgb(np.array([np.clip(light, 0, 1)]))[0])
     assert abs(float(encode(np.array([light]))[0]) - exact) <= 0.5 + 1e-3
+
+
+def test_what_is_no_generator_or_no_array_is_refused() -> None:
+    noise = ShotReadNoise(1000, 2)
+    with pytest.raises(ConfigError, match=r"rng is 0, expected a numpy\.random\.Generator"):
+        noise(np.zeros((4, 4), np.uint8), 0)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="expected a picture as a numpy array, got list"):
+        noise([[0]], np.random.default_rng(0))  # type: ignore[arg-type]

@@ -229,6 +229,20 @@ class Camera:
         return evaluated(self._bpy_camera, bpy.context.evaluated_depsgraph_get())
 
 
+def as_camera(camera: Camera | None) -> Camera:
+    """What a renderer was given as its camera, or that of the scene.
+
+    Raises:
+        TypeError: It is something else, such as Blender's own camera object.
+        SceneError: There is none, and the scene has none.
+    """
+    if camera is None:
+        return Camera()
+    if not isinstance(camera, Camera):
+        raise TypeError(f"camera is {camera!r}, expected a btb.Camera: pass btb.Camera(OBJECT, shape=(height, width)).")
+    return camera
+
+
 def _check_type(bpy_camera: bpy.types.Object) -> str:
     kind = bpy_camera.data.type
     if kind not in ("PERSP", "ORTHO"):

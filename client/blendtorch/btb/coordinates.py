@@ -17,6 +17,7 @@ import bpy
 import numpy as np
 
 from ..errors import SceneError
+from ..labels.boxes3d import CORNERS
 from ..labels.projection import transform_points
 
 # Object types that draw no surface: they count as the point they sit at.
@@ -24,10 +25,6 @@ _POINT_TYPES = frozenset({"EMPTY", "LIGHT", "CAMERA", "SPEAKER", "LIGHT_PROBE", 
 # Object types whose vertices sit in the attribute "position" and which cannot be turned into a mesh.
 _POSITION_TYPES = frozenset({"POINTCLOUD", "CURVES"})
 _MESHABLE_TYPES = frozenset({"MESH", "CURVE", "SURFACE", "FONT", "META"})
-# Corners of the unit cube in the order of bpy.types.Object.bound_box.
-_BOX_CORNERS = np.array(
-    [[0, 0, 0], [0, 0, 1], [0, 1, 1], [0, 1, 0], [1, 0, 0], [1, 0, 1], [1, 1, 1], [1, 1, 0]], dtype=np.float64
-)
 
 
 @dataclass(frozen=True)
@@ -101,7 +98,7 @@ def bbox_coordinates(*objs: bpy.types.Object, depsgraph: bpy.types.Depsgraph | N
         if len(local) == 0:
             raise SceneError(f"object {obj.name!r} has no vertices after its modifiers, so it has no bounding box")
         low, high = local.min(axis=0), local.max(axis=0)
-        corners.append(transform_points(world_from_obj, low + _BOX_CORNERS * (high - low)))
+        corners.append(transform_points(world_from_obj, low + CORNERS * (high - low)))
     return np.concatenate(corners)
 
 

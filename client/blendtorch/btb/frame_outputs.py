@@ -37,8 +37,10 @@ def check_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
     Raises:
         ConfigError: One is unknown, or there is none.
     """
-    if isinstance(outputs, str) or not outputs:
-        raise ConfigError(f"outputs is {outputs!r}, expected a sequence of one or more of {_listed()}.")
+    if isinstance(outputs, str):
+        raise ConfigError(f"outputs is the text {outputs!r}, expected a list of names: [{outputs!r}].")
+    if not outputs:
+        raise ConfigError(f"outputs is empty, expected some of {_listed()}.")
     for output in outputs:
         if output not in _PASSES and not (output.startswith(AOV) and output != AOV):
             raise ConfigError(f"output {output!r} is unknown, expected one of {_listed()}.")
@@ -82,7 +84,8 @@ def check_scene(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer, outputs
         if name not in view_layer.aovs:
             raise ConfigError(
                 f"{output}: view layer {view_layer.name!r} declares no AOV {name!r}, it has "
-                f"{', '.join(sorted(aov.name for aov in view_layer.aovs)) or 'none'}: add it with view_layer.aovs.add()."
+                f"{', '.join(sorted(aov.name for aov in view_layer.aovs)) or 'none'}: add it with view_layer.aovs.add(), "
+                "give that its name and type, and write it in a material with an AOV Output node."
             )
         if not any(node.bl_idname == "ShaderNodeOutputAOV" and node.aov_name == name for node in _shader_nodes()):
             raise ConfigError(

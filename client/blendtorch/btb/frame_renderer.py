@@ -7,7 +7,7 @@ import bpy
 import numpy as np
 
 from ..errors import ConfigError, SceneError
-from .camera import Camera
+from .camera import Camera, as_camera
 from .cryptomatte import number_ids
 from .frame_files import save_image, save_passes, set_image_settings
 from .frame_outputs import AOV, Passes, check_given_by, check_outputs, check_scene, passes_for
@@ -96,11 +96,12 @@ class FrameRenderer:
             check_engine(engine)
             check_given_by(engine, self._outputs)
             check_samples(engine, samples)
-        self.camera = Camera() if camera is None else camera
+        self.camera = as_camera(camera)
         self._engine = engine
         self._quality = Quality(samples, noise_free)
         self._channels = _CHANNELS[mode]
         self._names: dict[str, dict[int, str]] = {}
+        self._renders = False
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -134,9 +135,22 @@ class FrameRenderer:
         Raises:
             ConfigError: The scene's engine does not give an output, an AOV is not there, motion blur is on where flow is
                 wanted, or the camera's picture is smaller than 4 pixels.
-            SceneError: The camera was deleted, or is not in the context's scene; Blender cancelled the render.
+            SceneError: The camera was deleted, or is not in the context's scene; Blender cancelled the render; it was
+                called by a handler of a render of its own.
             RuntimeError: Blender's own error.
         """
+        if self._renders:
+            raise SceneError(
+                "render() was called while it renders, by a handler that Blender calls for each render and each frame of "
+                "it: render after the frame instead (post_frame of an AnimationController)."
+            )
+        self._renders = True
+        try:
+            return self._render()
+        finally:
+            self._renders = False
+
+    def _render(self) -> dict[str, np.ndarray]:
         scene, view_layer = bpy.context.scene, bpy.context.view_layer
         engine = engine_of(scene) if self._engine is None else self._engine
         check_given_by(engine, self._outputs)

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import ConfigError, SceneError
 from ..labels.projection import transform_points
 from .coordinates import evaluated
+from .label_scene import BARE_TYPES
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Keypoint:
 
     Raises:
         ConfigError: More than one of vertex, vertex_group and bone is given, or `tail` without a bone.
+        TypeError: `object` or `owner` is not an object.
     """
 
     name: str
@@ -38,6 +40,9 @@ class Keypoint:
     owner: bpy.types.Object | None = None
 
     def __post_init__(self) -> None:
+        for role, obj in (("object", self.object), ("owner", self.owner)):
+            if not isinstance(obj, bpy.types.Object) and not (role == "owner" and obj is None):
+                raise TypeError(f"keypoint {self.name!r}: {role} is {obj!r}, expected one of bpy.data.objects.")
         given = [kind for kind in ("vertex", "vertex_group", "bone") if getattr(self, kind) is not None]
         if len(given) > 1:
             raise ConfigError(f"keypoint {self.name!r} has {' and '.join(given)}, expected at most one of them.")
@@ -71,29 +76,42 @@ def keypoint_positions(keypoints: Sequence[Keypoint]) -> np.ndarray:
     return positions
 
 
-def object_name(keypoint: Keypoint) -> str:
-    """The name of the keypoint's object.
+def check_keypoints(keypoints: Sequence[Keypoint]) -> None:
+    """Checks that these are keypoints with names of their own.
 
     Raises:
-        SceneError: It was deleted.
+        ConfigError: They are not.
+        SceneError: An object or owner was deleted.
     """
-    try:
-        return keypoint.object.name_full
-    except ReferenceError:
-        raise SceneError(f"keypoint {keypoint.name!r}: its object was deleted; leave the keypoint out.") from None
+    if isinstance(keypoints, Keypoint) or not all(isinstance(keypoint, Keypoint) for keypoint in keypoints):
+        raise ConfigError(f"keypoints is {keypoints!r}, expected a list of btb.Keypoint.")
+    names = [keypoint.name for keypoint in keypoints]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(
+            f"more than one keypoint is called {', '.join(map(repr, twice))}, expected names of their own."
+        )
+    for keypoint in keypoints:
+        for role, obj in (("object", keypoint.object), ("owner", keypoint.owner)):
+            try:
+                _ = obj is None or obj.name
+            except ReferenceError:
+                raise SceneError(
+                    f"keypoint {keypoint.name!r}: its {role} was deleted; leave the keypoint out."
+                ) from None
 
 
-def owner_name(keypoint: Keypoint) -> str | None:
-    """The name of the keypoint's owner, None if it has none or it was deleted."""
-    try:
-        return None if keypoint.owner is None else keypoint.owner.name_full
-    except ReferenceError:
-        return None
+def is_shown(keypoint: Keypoint) -> bool:
+    """Whether what the keypoint lies on or in is shown: its owner, and its object if it can have a surface."""
+    things = [] if keypoint.object.type in BARE_TYPES else [keypoint.object]
+    return all(obj.visible_get() for obj in [*things, *([] if keypoint.owner is None else [keypoint.owner])])
 
 
 def _evaluated(keypoint: Keypoint, depsgraph: bpy.types.Depsgraph) -> bpy.types.Object:
-    object_name(keypoint)  # fails if it was deleted
-    return evaluated(keypoint.object, depsgraph)
+    try:
+        return evaluated(keypoint.object, depsgraph)
+    except SceneError as error:
+        raise SceneError(f"keypoint {keypoint.name!r}: {error}") from None
 
 
 def _bone(keypoint: Keypoint, obj: bpy.types.Object) -> np.ndarray:
@@ -124,8 +142,8 @@ def _on_mesh(obj: bpy.types.Object, keypoints: list[Keypoint]) -> np.ndarray:
         if keypoint.vertex is not None:
             if not 0 <= keypoint.vertex < len(vertices):
                 raise SceneError(
-                    f"keypoint {keypoint.name!r}: {obj.name!r} has {len(vertices)} vertices after its modifiers, "
-                    f"there is no vertex {keypoint.vertex}."
+                    f"keypoint {keypoint.name!r}: {obj.name!r} has {len(vertices)} vertices after its modifiers, from 0 "
+                    f"on; there is no vertex {keypoint.vertex}."
                 )
             positions[row] = vertices[keypoint.vertex]
             continue
@@ -135,7 +153,7 @@ def _on_mesh(obj: bpy.types.Object, keypoints: list[Keypoint]) -> np.ndarray:
             known = ", ".join(repr(group.name) for group in obj.vertex_groups) or "none"
             raise SceneError(
                 f"keypoint {keypoint.name!r}: {obj.name!r} has no vertices in a group {keypoint.vertex_group!r}; "
-                f"its groups: {known}."
+                f"its groups, empty ones included: {known}."
             )
         positions[row] = np.average(vertices[indices], axis=0, weights=amounts)
     return positions

@@ -23,6 +23,11 @@ class ClassFinder:
     """
 
     def __init__(self, classes: str | Mapping[str, int]) -> None:
+        if not isinstance(classes, str | Mapping):
+            raise ConfigError(
+                f"classes is {classes!r}, expected the name of a custom property, or a dict of the names of collections "
+                "and their class ids."
+            )
         if not isinstance(classes, str):
             for name, class_id in classes.items():
                 if not _is_id(class_id):

@@ -53,11 +53,12 @@ class FlowPass:
         rows_there = np.array([there.rows.get(key, -1) for key in here.keys], np.intp)
         partners = []
         for row, row_there in enumerate(rows_there):
-            partner = there.surfaces[row_there]
-            if row_there < 0 or not here.surfaces[row].corresponds_to(partner):
+            here_surface = here.surfaces[row]
+            if row_there >= 0 and here_surface.corresponds_to(there.surfaces[row_there]):
+                partners.append(there.surfaces[row_there])
+            else:
                 rows_there[row] = -1
-                partner = here.surfaces[row]
-            partners.append(partner)
+                partners.append(here_surface)
         with self._canvas.drawing():
             order, groups = group_by_surface(here.surfaces, here.holes, partners)
             if groups:

@@ -10,10 +10,10 @@ from ..labels import projection
 from ..labels.camera import camera_labels
 from ..labels.flow import occlusion
 from ..labels.instances import instance_labels
-from ..labels.keypoints import keypoint_visibility
-from .camera import Camera
+from ..labels.keypoints import OUTSIDE, keypoint_visibility
+from .camera import Camera, as_camera
 from .gpu_context import ensure_gpu_context
-from .keypoints import Keypoint, keypoint_positions, object_name, owner_name
+from .keypoints import Keypoint, check_keypoints, is_shown, keypoint_positions
 from .label_classes import ClassFinder
 from .label_flow import FlowPass
 from .label_holes import HoleFinder
@@ -65,8 +65,9 @@ class LabelRenderer:
             number, say 0.5, suits Material and Rendered pictures: there is no surface where the Alpha of the Principled
             BSDF is below it, be it a number or an Image Texture (its Alpha or Color) on a UV map. What other
             nodes do cannot be followed: such a material counts as opaque, and a warning names it.
-        hidden_in_renders: Whether objects with Disable in Renders, which the viewport shows, are there. False suits the
-            pictures of `FrameRenderer`.
+        hidden_in_renders: Whether objects with Disable in Renders or without Ray Visibility > Camera, which the viewport
+            shows, are there. False suits the pictures of `FrameRenderer`. What is not shown in the viewport is not there
+            either way.
 
     Raises:
         ConfigError: An output is unknown, or there is none; `classes` or `alpha_threshold` are not as above.
@@ -85,7 +86,7 @@ class LabelRenderer:
         self._outputs = _check_outputs(outputs)
         if alpha_threshold is not None and not 0 < alpha_threshold <= 1:
             raise ConfigError(f"alpha_threshold is {alpha_threshold}, expected None or a number above 0, at most 1.")
-        self.camera = Camera() if camera is None else camera
+        self.camera = as_camera(camera)
         self._threshold = alpha_threshold
         holes = None if alpha_threshold is None else HoleFinder(alpha_threshold)
         normals = frozenset(self._outputs) & {"normals_world", "normals_camera"}
@@ -159,7 +160,9 @@ class LabelRenderer:
 
         Raises:
             SceneError: Nothing was rendered yet; a keypoint cannot be found.
+            ConfigError: `keypoints` is no list of keypoints with names of their own.
         """
+        check_keypoints(keypoints)
         snapshot, arrays = self._last()
         instances, view = snapshot.instances, snapshot.view
         camera = camera_labels(view.shape, view.camera_from_world, view.clip_from_camera)
@@ -192,16 +195,18 @@ class LabelRenderer:
             xyz_world, snapshot.view.camera_from_world, snapshot.view.clip_from_camera
         )
         xy = projection.ndc_to_pixel(ndc, snapshot.view.shape)
-        owners = [snapshot.id_of_object(owner_name(keypoint)) for keypoint in keypoints]
+        owners = ["" if keypoint.owner is None else keypoint.owner.name_full for keypoint in keypoints]
+        owner_ids = np.array([snapshot.id_of_object(keypoint.owner) for keypoint in keypoints], np.uint32)
+        visibility = keypoint_visibility(xy, depth_m, arrays["depth"], ids=arrays["ids"], owner_ids=owner_ids)
+        visibility[[not is_shown(keypoint) for keypoint in keypoints]] = OUTSIDE
         return {
             "name": [keypoint.name for keypoint in keypoints],
-            "object": [object_name(keypoint) for keypoint in keypoints],
+            "object": [keypoint.object.name_full for keypoint in keypoints],
+            "owner": owners,
             "xyz_world": xyz_world,
             "xy": xy,
             "depth_m": depth_m,
-            "visibility": keypoint_visibility(
-                xy, depth_m, arrays["depth"], ids=arrays["ids"], owner_ids=np.array(owners, np.uint32)
-            ),
+            "visibility": visibility,
         }
 
     def _flows(
@@ -251,6 +256,6 @@ def _check_outputs(outputs: Sequence[LabelOutput]) -> tuple[LabelOutput, ...]:
         seen = f"outputs has {', '.join(map(repr, unknown))}" if unknown else "outputs is empty"
         raise ConfigError(
             f"{seen}, expected some of {', '.join(map(repr, _OUTPUTS))}. What only a final render gives (AOVs, material "
-            "ids, combined) comes from btb.FrameRenderer."
+            "ids) comes from btb.FrameRenderer."
         )
     return tuple(dict.fromkeys(outputs))

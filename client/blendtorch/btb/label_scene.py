@@ -11,12 +11,15 @@ from .label_holes import Hole, HoleFinder
 from .label_surfaces import Surface, SurfaceCache
 from .viewport import find_viewport
 
-Key = tuple[str, str, tuple[int, ...]]
-"""What an instance is known by from frame to frame: name of the instancer, of the object, and the persistent id."""
+Name = tuple[str, str, tuple[int, ...]]
+"""What instances are numbered by: name of the instancer ("" for an object that shows itself), of the object, number."""
+Key = tuple[int, int, tuple[int, ...]]
+"""What an instance is known by from frame to frame: the same with Blender's ids of this session, which stay when an
+object is renamed, and are not those of another one that gets its name."""
 
 _NO_ID = 2**31 - 1
 # Objects that never have a surface, so that they need no id.
-_BARE_TYPES = frozenset({"EMPTY", "LIGHT", "CAMERA", "SPEAKER", "LIGHT_PROBE", "ARMATURE", "LATTICE"})
+BARE_TYPES = frozenset({"EMPTY", "LIGHT", "CAMERA", "SPEAKER", "LIGHT_PROBE", "ARMATURE", "LATTICE"})
 
 
 @dataclass(frozen=True)
@@ -93,9 +96,9 @@ class Snapshot:
         matrices[rows >= 0] = self.instances.world_from_object[rows[rows >= 0]]
         return matrices
 
-    def id_of_object(self, name: str | None) -> int:
+    def id_of_object(self, obj: bpy.types.Object | None) -> int:
         """The id of an object that shows itself; 0 if it is not here."""
-        row = None if name is None else self.rows.get(("", name, ()))
+        row = None if obj is None else self.rows.get((0, obj.session_uid, ()))
         return 0 if row is None else int(self.instances.ids[row])
 
     def as_ids_of(self, other: "Snapshot", ids: np.ndarray) -> np.ndarray:
@@ -132,29 +135,31 @@ class SceneReader:
         if self._holes is not None:
             self._holes.begin_frame()
         self._classes.begin_frame()
-        positions, keys, surfaces, holes, class_ids = [], [], [], [], []
+        positions, names, keys, surfaces, holes, class_ids = [], [], [], [], [], []
         is_drawn = _drawn_in_viewport(self._hidden_in_renders)
         count = 0
         for position, instance in enumerate(depsgraph.object_instances):
             count = position + 1
             obj = instance.object
-            if obj.type != "MESH" or not instance.show_self or not is_drawn(obj):
+            if obj.type != "MESH" or not instance.show_self or not is_drawn(instance):
                 continue
             surface = self._surfaces.surface(obj)
             if surface is None:
                 continue
             positions.append(position)
-            keys.append(_key(instance))
+            name, key = _name_and_key(instance)
+            names.append(name)
+            keys.append(key)
             surfaces.append(surface)
             holes.append(self._holes.of_object(obj) if self._holes is not None else ())
             class_ids.append(self._classes.class_of(instance))
-        ids = _number(keys, depsgraph.view_layer)
+        ids = _number(names, depsgraph.view_layer)
         order = np.argsort(ids)
         world_from_object = _matrices(depsgraph, count)[positions][order]
         instances = Instances(
             ids=ids[order],
-            objects=tuple(keys[i][1] for i in order),
-            instancers=tuple(keys[i][0] for i in order),
+            objects=tuple(names[i][1] for i in order),
+            instancers=tuple(names[i][0] for i in order),
             class_ids=np.array(class_ids, np.uint32)[order],
             world_from_object=world_from_object,
             bounds=np.array([surfaces[i].bounds for i in order]).reshape(-1, 2, 3),
@@ -178,43 +183,56 @@ def _matrices(depsgraph: bpy.types.Depsgraph, count: int) -> np.ndarray:
     return flat.reshape(-1, 4, 4).transpose(0, 2, 1).astype(np.float64)
 
 
-def _key(instance: bpy.types.DepsgraphObjectInstance) -> Key:
+def _name_and_key(instance: bpy.types.DepsgraphObjectInstance) -> tuple[Name, Key]:
     obj = instance.object.original
-    name = obj.name_full
-    if not instance.is_instance:
-        return "", name, ()
-    instancer = instance.parent.original
-    persistent_id = tuple(number for number in instance.persistent_id if number != _NO_ID)
-    if instancer == obj and obj.type != "MESH" and len(persistent_id) == 1:
+    if instance.is_instance:
+        instancer = instance.parent.original
+        number = tuple(part for part in instance.persistent_id if part != _NO_ID)
         # The mesh that Blender makes of a curve, text, metaball or surface looks like an instance of itself.
-        return "", name, ()
-    return instancer.name_full, name, persistent_id
+        if not (instancer == obj and obj.type != "MESH" and len(number) == 1):
+            return (instancer.name_full, obj.name_full, number), (instancer.session_uid, obj.session_uid, number)
+    return ("", obj.name_full, ()), (0, obj.session_uid, ())
 
 
-def _number(keys: list[Key], view_layer: bpy.types.ViewLayer) -> np.ndarray:
+def _number(names: list[Name], view_layer: bpy.types.ViewLayer) -> np.ndarray:
     """Ids, (K,) uint32; see `Instances`."""
-    names = sorted(obj.name_full for obj in view_layer.objects if obj.type not in _BARE_TYPES)
-    id_of = {name: i for i, name in enumerate(names, start=1)}
-    instanced = sorted(key for key in keys if key[0])
-    id_of_key = {key: i for i, key in enumerate(instanced, start=len(names) + 1)}
-    return np.array([id_of_key[key] if key[0] else id_of[key[1]] for key in keys], np.uint32)
+    objects = sorted(obj.name_full for obj in view_layer.objects if obj.type not in BARE_TYPES)
+    # A background set's objects are drawn, and are not of the view layer.
+    objects += sorted({name for instancer, name, _ in names if not instancer} - set(objects))
+    id_of = {name: i for i, name in enumerate(objects, start=1)}
+    instanced = sorted(name for name in names if name[0])
+    id_of_instance = {name: i for i, name in enumerate(instanced, start=len(objects) + 1)}
+    return np.array([id_of_instance[name] if name[0] else id_of[name[1]] for name in names], np.uint32)
 
 
-def _drawn_in_viewport(hidden_in_renders: bool) -> Callable[[bpy.types.Object], bool]:
-    """A function that tells of an evaluated object whether its surface is drawn."""
+def _drawn_in_viewport(hidden_in_renders: bool) -> Callable[[bpy.types.DepsgraphObjectInstance], bool]:
+    """A function that tells of an instance whether its surface is drawn."""
     found = find_viewport()
     space = None if found is None else found[0]
     left_out = set() if hidden_in_renders else _hidden_in_renders(bpy.context.view_layer)
 
-    def is_drawn(obj: bpy.types.Object) -> bool:
+    def is_drawn(instance: bpy.types.DepsgraphObjectInstance) -> bool:
+        obj = instance.object
         if obj.display_type not in {"SOLID", "TEXTURED"}:
             return False
-        if left_out and obj.original.name_full in left_out:
+        if not hidden_in_renders and not _is_rendered(instance, left_out):
             return False
         # Left out are what a layer collection hides by its eye icon, and what is not in the viewport's local view.
         return space is None or obj.visible_in_viewport_get(space)
 
     return is_drawn
+
+
+def _is_rendered(instance: bpy.types.DepsgraphObjectInstance, left_out: set[str]) -> bool:
+    """Whether renders show an instance: what scatters a hidden object shows it, the instance of a collection does not."""
+    obj = instance.object
+    if not obj.visible_camera:
+        return False
+    if not instance.is_instance:
+        return obj.original.name_full not in left_out
+    instancer = instance.parent
+    hidden_inside = instancer.instance_type == "COLLECTION" and obj.original.hide_render
+    return instancer.original.name_full not in left_out and not hidden_inside
 
 
 def _hidden_in_renders(view_layer: bpy.types.ViewLayer) -> set[str]:

@@ -7,13 +7,16 @@ texture of 32-bit floats; the number of the instance tells which.
 import gpu
 import numpy as np
 
-# Instances side by side in the texture. With up to 16 texels each it stays within 4,096, which every GPU can do.
+from ..errors import ConfigError
+
+# Instances side by side in the texture, unless there are so many that it would be too high.
 _COLUMNS = 256
 
 _LOOK_UP = """
 vec4 texel(int k) {
   int i = first + gl_InstanceID;
-  return texelFetch(instances, ivec2((i % COLUMNS) * TEXELS + k, i / COLUMNS), 0);
+  int columns = textureSize(instances, 0).x / TEXELS;
+  return texelFetch(instances, ivec2((i % columns) * TEXELS + k, i / columns), 0);
 }
 """
 
@@ -66,7 +69,6 @@ def make_shader(
         holes: Whether fragments where an image is transparent are left out: adds the attribute `uv`.
     """
     info = gpu.types.GPUShaderCreateInfo()
-    info.define("COLUMNS", str(_COLUMNS))
     info.define("TEXELS", str(texels))
     info.sampler(0, "FLOAT_2D", "instances")
     info.push_constant("INT", "first")
@@ -99,10 +101,17 @@ def instance_texture(rows: np.ndarray) -> gpu.types.GPUTexture:
 
     Args:
         rows: (N, texels, 4) float32, N >= 1.
+
+    Raises:
+        ConfigError: There are more than the GPU's largest texture holds, some 27 million.
     """
     count, texels, _ = rows.shape
-    height = -(-count // _COLUMNS)
-    padded = np.zeros((height * _COLUMNS, texels, 4), np.float32)
+    largest = gpu.capabilities.max_texture_size_get()
+    columns = _COLUMNS if count <= _COLUMNS * largest else largest // texels
+    height = -(-count // columns)
+    if height > largest:
+        raise ConfigError(f"there are {count} instances, this GPU draws at most {columns * largest} with labels.")
+    padded = np.zeros((height * columns, texels, 4), np.float32)
     padded[:count] = rows
     data = gpu.types.Buffer("FLOAT", padded.size, padded.reshape(-1))
-    return gpu.types.GPUTexture((_COLUMNS * texels, height), format="RGBA32F", data=data)
+    return gpu.types.GPUTexture((columns * texels, height), format="RGBA32F", data=data)

@@ -18,7 +18,7 @@ class Surface:
         corner_vertices: (C,) int32, the vertex of each corner of each face.
         corner_normals: (C, 3) float32 unit vectors, object axes; None where no normals are asked for.
         triangles: (T, 3) int32, corners.
-        bounds: (2, 3) float64, lowest and highest coordinates, object axes.
+        bounds: (2, 3) float64, lowest and highest coordinates of vertices that are finite, object axes.
         slots: The material slots in use; empty unless they were read.
     """
 
@@ -30,7 +30,10 @@ class Surface:
         mesh.calc_loop_triangles()
         self.triangles = _read(mesh.loop_triangles, "loops", 3, np.int32)
         self._faces = _read(mesh.loop_triangles, "polygon_index", 1, np.int32)[:, 0] if "slots" in arrays else None
-        self.bounds = np.stack([self.vertices.min(axis=0), self.vertices.max(axis=0)]).astype(np.float64)
+        finite = self.vertices[np.isfinite(self.vertices).all(axis=1)]
+        if len(finite) == 0:
+            finite = np.zeros((1, 3), np.float32)
+        self.bounds = np.stack([finite.min(axis=0), finite.max(axis=0)]).astype(np.float64)
         self.slots: list[int] = np.unique(arrays["slots"]).tolist() if "slots" in arrays else []
         self._batches: dict[object, gpu.types.GPUBatch] = {}
         self._motion: tuple[Surface, dict[object, gpu.types.GPUBatch]] | None = None
@@ -134,7 +137,9 @@ class SurfaceCache:
         arrays = {
             "vertices": _read(mesh.attributes["position"].data, "vector", 3, np.float32),
             "corner_vertices": _read(mesh.attributes[".corner_vert"].data, "value", 1, np.int32)[:, 0],
-            "faces": np.array(len(mesh.polygons)),
+            # Tell faces of the same corners apart: where each begins.
+            "corner_edges": _read(mesh.attributes[".corner_edge"].data, "value", 1, np.int32)[:, 0],
+            "edges": _read(mesh.attributes[".edge_verts"].data, "value", 2, np.int32),
         }
         if self._normals:
             arrays["corner_normals"] = _read(mesh.corner_normals, "vector", 3, np.float32)

@@ -11,7 +11,7 @@ import numpy as np
 from mathutils import Matrix
 
 from ..errors import ConfigError
-from .camera import Camera
+from .camera import Camera, as_camera
 from .gpu_context import ensure_gpu_context
 from .viewport import require_viewport
 
@@ -62,7 +62,7 @@ class OffScreenRenderer:
         _check("origin", origin, _ORIGINS)
         if samples is not None and samples < 1:
             raise ConfigError(f"samples is {samples}, expected at least 1.")
-        self.camera = Camera() if camera is None else camera
+        self.camera = as_camera(camera)
         self.mode = mode
         self.origin = origin
         self.samples = samples

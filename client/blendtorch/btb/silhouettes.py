@@ -5,13 +5,14 @@ the sheet is read back at once. A tile shows at most the frame and as much again
 would fill a larger tile are drawn smaller.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import gpu
 import numpy as np
 
 from ..labels.boxes import boxes_from_ids
-from ..labels.boxes3d import box_corners
+from ..labels.boxes3d import CORNERS, box_corners
 from ..labels.projection import ndc_to_pixel, to_homogeneous
 from .label_canvas import Canvas, Target
 from .label_groups import draw_group, group_by_surface
@@ -22,6 +23,8 @@ from .label_shader import instance_texture, make_shader
 _LARGEST_TILE = 512
 _SHEET = 2048
 _TEXELS = 7
+# The edges of a box, by its corners.
+_EDGES = np.array([(i, j) for i in range(8) for j in range(i) if np.abs(CORNERS[i] - CORNERS[j]).sum() == 1])
 _VERTEX = """
 vec4 p = vec4(pos, 1.0);
 gl_Position = mat4(texel(0), texel(1), texel(2), texel(3)) * p;
@@ -47,11 +50,13 @@ class Silhouettes:
         boxes: (K, 4) float32 XYXY pixels of the picture, also beyond it; zeros where there is no silhouette.
         pixels: (K,) float64, how many pixels of the picture's size they have, beyond the frame included.
         pixels_in_frame: (K,) float64, how many of those lie in the frame.
+        may_be_in_frame: (K,) bool, false where all lies beyond it.
     """
 
     boxes: np.ndarray
     pixels: np.ndarray
     pixels_in_frame: np.ndarray
+    may_be_in_frame: np.ndarray
 
     def labels(self, visible_pixels: np.ndarray, visible_boxes: np.ndarray) -> dict[str, np.ndarray]:
         """The columns of `schema.AMODAL`.
@@ -74,7 +79,7 @@ class Silhouettes:
             "box_amodal": np.where((exists & (visible_pixels > 0))[:, None], both, boxes),
             # A pixel whose centre an edge meets can fall to either side in the tile and in the picture.
             "visible_fraction": np.where(exists, np.clip(visible, 0, 1), visible_pixels > 0).astype(np.float32),
-            "truncation": np.where(exists, np.clip(beyond, 0, 1), visible_pixels == 0).astype(np.float32),
+            "truncation": np.where(exists, np.clip(beyond, 0, 1), ~self.may_be_in_frame).astype(np.float32),
         }
 
 
@@ -108,9 +113,16 @@ class SilhouettePass:
             scale = scales[page]
             # The sheet has its first row at the top, as pictures have, and so have the tiles on it.
             offset = np.tile(windows[page, :2] - origins / scale[:, None], 2)
-            boxes[page] = np.where(counts[:, None] > 0, found / scale[:, None] + offset, 0)
+            # Windows are a pixel wider than what is in them.
+            box = np.clip(found / scale[:, None] + offset, *np.tile([windows[page, :2] + 1, windows[page, 2:] - 1], 2))
+            boxes[page] = np.where(counts[:, None] > 0, box, 0)
             pixels[page], in_frame[page] = counts / scale**2, counts_in_frame / scale**2
-        return Silhouettes(boxes.astype(np.float32), pixels, in_frame)
+        for row in np.flatnonzero((scales < 1) & (pixels > 0)):
+            exact = _box_of_vertices(snapshot, row)
+            boxes[row] = boxes[row] if exact is None else exact
+        height, width = snapshot.view.shape
+        may_be_seen = (windows[:, :2] < [width, height]).all(axis=1) & (windows[:, 2:] > 0).all(axis=1)
+        return Silhouettes(boxes.astype(np.float32), pixels, in_frame, may_be_seen)
 
     def _draw(
         self,
@@ -158,22 +170,51 @@ class SilhouettePass:
 
 
 def _windows(snapshot: Snapshot) -> np.ndarray:
-    """What of the image plane a tile must show, (K, 4) float64 XYXY whole pixels; without area where nothing is seen."""
+    """What of the image plane a tile must show, (K, 4) float64 XYXY whole pixels; without area where nothing is seen.
+
+    It is that of the projected bounding box, or of the part of it that is beyond the near clip plane.
+    """
     height, width = snapshot.view.shape
     low, high = np.array([-width, -height]), np.array([2 * width, 2 * height])
     corners = to_homogeneous(box_corners(snapshot.instances.world_from_object, snapshot.instances.bounds))
     clip = corners @ (snapshot.view.clip_from_camera @ snapshot.view.camera_from_world).T
-    w = clip[..., 3:]
-    in_front = clip[..., 2] >= -w[..., 0]  # beyond the near clip plane
+    beyond_near = clip[..., 2] + clip[..., 3]  # how far beyond the near clip plane, in its own unit
+    start, end = clip[:, _EDGES[:, 0]], clip[:, _EDGES[:, 1]]
+    before, after = beyond_near[:, _EDGES[:, 0], None], beyond_near[:, _EDGES[:, 1], None]
+    crosses = (before < 0) != (after < 0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        xy = ndc_to_pixel(clip[..., :2] / w, snapshot.view.shape)
-    xy = np.where(in_front[..., None] & np.isfinite(xy), xy, 0)
-    # A pixel's width more, for edges are drawn in single precision.
-    windows = np.concatenate([np.floor(xy.min(axis=1)) - 1, np.ceil(xy.max(axis=1)) + 1], axis=1)
-    reaches_behind = ~in_front.all(axis=1)
-    windows[reaches_behind] = [*low, *high]
-    windows[~in_front.any(axis=1)] = 0
-    return np.clip(windows, np.tile(low, 2), np.tile(high, 2))
+        crossings = np.where(crosses, start + before / (before - after) * (end - start), np.nan)
+        points = np.concatenate([np.where(beyond_near[..., None] >= 0, clip, np.nan), crossings], axis=1)
+        xy = ndc_to_pixel(points[..., :2] / points[..., 3:], snapshot.view.shape)
+    xy = np.clip(xy, low, high)  # NaN stays
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # all NaN: wholly before the near plane
+        # A pixel's width more, for edges are drawn in single precision.
+        windows = np.concatenate([np.floor(np.nanmin(xy, axis=1)) - 1, np.ceil(np.nanmax(xy, axis=1)) + 1], axis=1)
+    windows = np.clip(np.nan_to_num(windows), np.tile(low, 2) - 1, np.tile(high, 2) + 1)
+    beyond = (windows[:, 2:] <= low + 1).any(axis=1) | (windows[:, :2] >= high - 1).any(axis=1)
+    windows[beyond | np.isnan(xy[..., 0]).all(axis=1)] = 0
+    return windows
+
+
+def _box_of_vertices(snapshot: Snapshot, row: int) -> np.ndarray | None:
+    """The box of a silhouette by its vertices, (4,) XYXY pixels; None where these do not tell it.
+
+    That is with holes, and where some of it is before the near clip plane. It ends with the outermost pixels whose
+    centres lie between the outermost vertices.
+    """
+    if snapshot.holes[row]:
+        return None
+    surface = snapshot.surfaces[row]
+    vertices = to_homogeneous(surface.vertices[np.unique(surface.corner_vertices)])
+    (clip_from_object,) = snapshot.view.clip_from_objects(snapshot.instances.world_from_object[row : row + 1])
+    clip = vertices @ clip_from_object.T
+    if not (clip[:, 2] >= -clip[:, 3]).all():
+        return None
+    xy = ndc_to_pixel(clip[:, :2] / clip[:, 3:], snapshot.view.shape)
+    height, width = snapshot.view.shape
+    box = np.concatenate([np.ceil(xy.min(axis=0) - 0.5), np.floor(xy.max(axis=0) - 0.5) + 1])
+    return np.clip(box, [-width, -height] * 2, [2 * width, 2 * height] * 2)
 
 
 def _pages(tiles: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -23,7 +23,10 @@ _blocks: deque[torch.Tensor] = deque(maxlen=_MOST_KEPT)  # of this process, all 
 
 
 def collate(items: list[Any]) -> Any:
-    """Puts samples together as PyTorch's `default_collate` does, and faster: for `DataLoader(..., collate_fn=btt.collate)`.
+    """Puts samples together as PyTorch's `default_collate` does, but faster: for `DataLoader(..., collate_fn=btt.collate)`.
+
+    Fields that are dicts, such as labels, whose tables have as many rows as there are things, come as a list with one dict
+    for each sample, as from a `StreamLoader`.
 
     A worker hands each batch on in shared memory. PyTorch takes fresh one for each tensor, which the system clears page by
     page and takes away again: that takes longer than all else. Here a batch has one block of shared memory, which is used
@@ -35,17 +38,23 @@ def collate(items: list[Any]) -> Any:
             neither arrays nor numbers, are left to `default_collate`.
 
     Returns:
-        What `default_collate` returns: for dicts a dict of tensors, first axis the samples. In a worker it is something
-        that becomes that on its way to the trainer, and is of no use there: change samples by `item_transform`, and batches
-        in the trainer.
+        For dicts a dict of tensors, first axis the samples, and of lists; else what `default_collate` returns. In a worker
+        it is something that becomes that on its way to the trainer, and is of no use there: change samples by
+        `item_transform`, and batches in the trainer.
 
     Raises:
         Exception: What `default_collate` raises for samples that do not stack.
     """
-    rows = _rows(items) if get_worker_info() is not None else []
+    rows = _rows(items)
     if not rows or any(row.keys() != rows[0].keys() for row in rows):
         return default_collate(items)
     is_dict = isinstance(items[0], dict)
+    if get_worker_info() is None:
+        return (
+            {name: _collated(name, [row[name] for row in rows]) for name in rows[0]}
+            if is_dict
+            else default_collate(items)
+        )
     as_given: Any = list if is_dict else tuple  # so does default_collate
     batch: dict[Any, Any] = {}
     columns: dict[Any, Any] = {}  # arrays side by side, or one array of all
@@ -55,7 +64,7 @@ def collate(items: list[Any]) -> Any:
         if _are_alike(column):
             columns[name] = column
         else:
-            batch[name] = default_collate(column)
+            batch[name] = _collated(name, column) if is_dict else default_collate(column)
             if not isinstance(batch[name], torch.Tensor):
                 continue
             columns[name] = batch[name].numpy()
@@ -66,6 +75,16 @@ def collate(items: list[Any]) -> Any:
     for name, values in columns.items():
         np.stack(values, out=batch[name].of(memory.numpy()))
     return _Parcel(memory, batch, is_dict)
+
+
+def _collated(name: Any, column: Any) -> Any:
+    """One field of a batch."""
+    if all(type(value) is dict for value in column):
+        return list(column)
+    try:
+        return default_collate(column)
+    except (RuntimeError, TypeError) as error:
+        raise type(error)(f"field {name!r} of the samples does not stack: {error}") from error
 
 
 def _rows(items: list[Any]) -> list[dict[Any, Any]]:

@@ -65,6 +65,7 @@ AMODAL = ("box_amodal", "visible_fraction", "truncation")
 KEYPOINTS = {
     "name": Column((), TEXT),
     "object": Column((), TEXT),
+    "owner": Column((), TEXT, required=False),
     "xyz_world": Column((3,), "float64"),
     "xy": Column((2,), "float64", unknown=True),
     "depth_m": Column((), "float64"),

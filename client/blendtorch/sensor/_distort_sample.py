@@ -47,6 +47,11 @@ class Lens(Protocol):
 
 def distort_sample(lens: Lens, sample: Mapping[str, Any], fields: Mapping[str, FieldRule]) -> dict[str, Any]:
     """Does what `BrownConrady.distort_sample` says."""
+    if not isinstance(sample.get("labels", {}), Mapping):
+        raise ConfigError(
+            f"labels are a {type(sample['labels']).__name__}, expected the dict of one sample: distort samples before "
+            "they are batched (item_transform)."
+        )
     rules = {name: rule for name in sample if (rule := _rule_for(name, fields)) is not None}
     shape = _picture_shape(sample, rules)
     result = dict(sample)
@@ -67,6 +72,10 @@ def distort_sample(lens: Lens, sample: Mapping[str, Any], fields: Mapping[str, F
                 f'{name!r} has the size of a picture {shape}, but no rule says how to distort it: pass fields={{"{name}": '
                 '("linear" or "nearest", fill)}'
             )
+    for name in [name for name in result if name.startswith("flow_")]:
+        occluded = f"occluded_{name.removeprefix('flow_')}"
+        if occluded in result and name in rules:
+            result[occluded] = result[occluded] | _leads_out(result[name])
     if "labels" in sample:
         result["labels"] = _labels(lens, sample["labels"], result.get("ids"), shape)
     return result
@@ -95,6 +104,14 @@ def _flow(lens: Lens, flow: np.ndarray, name: str) -> np.ndarray:
     here = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), axis=-1)
     ends = lens.sampling_map((height, width)).positions + flow
     return (lens.distort_points(ends) - here).astype(flow.dtype)
+
+
+def _leads_out(flow: np.ndarray) -> np.ndarray:
+    """Where flow leads out of the picture, or is not known; (H, W) bool."""
+    height, width = flow.shape[:2]
+    x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    end_x, end_y = x + flow[..., 0], y + flow[..., 1]
+    return ~((end_x >= 0) & (end_x < width) & (end_y >= 0) & (end_y < height))
 
 
 def _labels(

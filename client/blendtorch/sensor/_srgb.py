@@ -29,8 +29,12 @@ def num_colors(image: np.ndarray) -> int:
         1 or 3; the channel after these, if there is one, is alpha.
 
     Raises:
-        ConfigError: Another shape, or neither uint8 nor floating point.
+        ConfigError: Another shape or type, or neither uint8 nor floating point.
     """
+    if not isinstance(image, np.ndarray):
+        raise ConfigError(
+            f"expected a picture as a numpy array, got {type(image).__name__} (of a tensor, its .numpy())"
+        )
     if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
         raise ConfigError(f"expected a picture of uint8 (sRGB) or floating point (linear light), got {image.dtype}")
     if image.ndim == 2:

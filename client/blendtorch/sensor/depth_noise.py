@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 
 from ..errors import ConfigError
 from ._depth_geometry import incidence_angles, projector_shadow, window_support
+from ._rng import check_rng
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,11 @@ class DepthCameraNoise:
             ConfigError: Shapes that do not fit.
         """
         z = np.asarray(depth)
+        check_rng(rng)
+        if intrinsics is None:
+            raise ConfigError(
+                "intrinsics are None, as those of orthographic cameras are: a depth camera is perspective."
+            )
         matrix = np.asarray(intrinsics, dtype=np.float64)
         if z.ndim != 2 or not np.issubdtype(z.dtype, np.floating):
             raise ConfigError(f"expected depth of shape (H, W), floating point, got {z.shape} {z.dtype}")

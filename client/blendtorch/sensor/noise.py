@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ConfigError
+from ._rng import check_rng
 from ._srgb import decode, encode, num_colors
 
 
@@ -66,9 +67,10 @@ class ShotReadNoise:
             pictures with a black level), but at 1, where the sensor saturates.
 
         Raises:
-            ConfigError: Another shape or dtype.
+            ConfigError: Another shape or dtype, or `rng` is no generator.
             ValueError: NaN among floating-point values.
         """
+        check_rng(rng)
         colors = num_colors(image)
         seen = image[..., :colors] if image.ndim == 3 else image
         noisy = self._expose(decode(seen) if image.dtype == np.uint8 else seen, rng)

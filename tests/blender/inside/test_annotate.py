@@ -150,6 +150,37 @@ def test_the_checker_finds_nothing_wrong_with_a_ground_that_reaches_behind_the_c
         assert btb.check_labels(labels.annotate(), **drawn) == []
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_the_checker_finds_nothing_wrong_in_large_pictures(seed):
+    """Whose silhouettes are drawn smaller, the larger ones."""
+    add_camera(**POSE)
+    random_scene(seed)
+    labels = renderer(shape=(1080, 1920))
+    drawn = labels.render()
+    assert btb.check_labels(labels.annotate(), **drawn) == []
+
+
+def test_boxes_of_large_silhouettes_are_exact():
+    add_camera(kind="ORTHO", ortho_scale=8)
+    add_plane("a", x=(-3.99, 3.5), y=(-2, 3), z=0)
+    add_plane("b", x=(-7, 1), y=(-2, 2.5), z=-1)
+    labels = renderer(shape=(600, 800))
+    labels.render()
+    table = labels.annotate()["instances"]
+    np.testing.assert_array_equal(table["box_amodal"], [(1, 0, 750, 500), (-300, 50, 500, 500)])
+    np.testing.assert_array_equal(table["box"], [(1, 0, 750, 500), (0, 50, 1, 500)])
+    assert table["truncation"][1] == pytest.approx(300 / 800, abs=0.01)
+
+
+def test_a_thing_between_pixels_is_not_beyond_the_frame():
+    add_camera()
+    add_cube("tiny", half=1e-4, location=(0.013, 0.013, 0))
+    labels = renderer()
+    labels.render()
+    table = labels.annotate()["instances"]
+    assert (table["pixels"][0], table["visible_fraction"][0], table["truncation"][0]) == (0, 0, 0)
+
+
 def test_hundreds_of_silhouettes_on_several_sheets():
     add_camera(kind="ORTHO", ortho_scale=16)
     for i in range(40):
@@ -193,6 +224,13 @@ def test_velocities_are_of_the_animation(scene):
             continue
         np.testing.assert_allclose(table["velocity_world"], [(2.5, 0, 0)], atol=1e-4)
         np.testing.assert_allclose(table["angular_velocity_world"], [(0, 0, 0.5)], atol=1e-4)
+    cube.location.x += 0.05
+    scene.frame_set(4, subframe=0.5)
+    labels.render()
+    np.testing.assert_allclose(labels.annotate()["instances"]["velocity_world"], [(2.5, 0, 0)], atol=1e-4)
+    scene.frame_set(1)  # an episode without reset()
+    labels.render()
+    assert np.isnan(labels.annotate()["instances"]["velocity_world"]).all()
     add_cube("new", location=(3, 0, 0))
     scene.frame_set(5)
     labels.render()
@@ -290,6 +328,14 @@ def test_visibility_of_keypoints():
         "bottom of the ball": 1,
     }
     assert found["visibility"].dtype == np.uint8
+    # What is not shown is not in the picture, and so is not seen.
+    ball.hide_set(True)
+    body.hide_set(True)
+    drawn = labels.render()
+    made = labels.annotate(keypoints)
+    visibility = dict(zip(made["keypoints"]["name"], made["keypoints"]["visibility"].tolist(), strict=True))
+    assert (visibility["top of the ball"], visibility["in its body"], visibility["in the body"]) == (0, 0, 2)
+    assert btb.check_labels(made, **drawn) == []
 
 
 def test_keypoints_that_cannot_be_found():
@@ -303,8 +349,14 @@ def test_keypoints_that_cannot_be_found():
     bpy.data.objects.remove(gone)
     for bad, message in [
         (keypoint, "keypoint 'p': its object was deleted"),
-        (btb.Keypoint("p", cube, vertex=8), "'cube' has 8 vertices after its modifiers, there is no vertex 8"),
-        (btb.Keypoint("p", cube, vertex_group="nobody"), "no vertices in a group 'nobody'; its groups: 'nobody'"),
+        (
+            btb.Keypoint("p", cube, vertex=8),
+            "'cube' has 8 vertices after its modifiers, from 0 on; there is no vertex 8",
+        ),
+        (
+            btb.Keypoint("p", cube, vertex_group="nobody"),
+            "no vertices in a group 'nobody'; its groups, empty ones included: 'nobody'",
+        ),
         (btb.Keypoint("p", cube, vertex_group="other"), "no vertices in a group 'other'"),
         (btb.Keypoint("p", empty, vertex=0), "'empty' is of type EMPTY, expected a mesh"),
         (btb.Keypoint("p", empty, bone="b"), "EMPTY 'empty' has no bone 'b', it has none"),
@@ -315,6 +367,15 @@ def test_keypoints_that_cannot_be_found():
         btb.Keypoint("p", cube, vertex=0, bone="b")
     with pytest.raises(ConfigError, match="tail set, but no bone"):
         btb.Keypoint("p", cube, tail=True)
+    with pytest.raises(TypeError, match=r"object is 'cube', expected one of bpy\.data\.objects"):
+        btb.Keypoint("p", "cube")
+    with pytest.raises(ConfigError, match=r"expected a list of btb\.Keypoint"):
+        labels.annotate(btb.Keypoint("p", cube))
+    with pytest.raises(ConfigError, match="more than one keypoint is called 'p'"):
+        labels.annotate([btb.Keypoint("p", cube), btb.Keypoint("p", empty)])
+    cube.hide_viewport = True
+    with pytest.raises(SceneError, match="keypoint 'p': object 'cube' is not evaluated"):
+        labels.annotate([btb.Keypoint("p", cube, vertex=0)])
 
 
 def test_an_object_that_is_deleted_between_frames():

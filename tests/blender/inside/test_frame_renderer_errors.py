@@ -34,8 +34,8 @@ def test_names_of_ids_that_were_not_rendered():
     [
         (("imgae",), {}, r"'imgae' is unknown, expected one of 'image', 'image_linear', .*'aov:NAME'"),
         (("aov:",), {}, r"'aov:' is unknown"),
-        ((), {}, r"outputs is \(\), expected a sequence"),
-        ("image", {}, r"outputs is 'image', expected a sequence"),
+        ((), {}, r"outputs is empty, expected some of"),
+        ("image", {}, r"outputs is the text 'image', expected a list of names"),
         (("image",), {"samples": 0}, r"samples is 0, expected at least 1"),
         (("image",), {"samples": 2, "noise_free": True}, r"samples is 2, but noise_free"),
         (("image",), {"samples": 3, "engine": "WORKBENCH"}, r"Workbench takes one of 1, 5, 8"),
@@ -91,3 +91,24 @@ def test_cycles_that_is_not_enabled():
     finally:
         addon_utils.enable("cycles")
     FrameRenderer(Camera(shape=(8, 8)), engine="CYCLES", samples=1).render()
+
+
+def test_rendering_while_rendering():
+    """By a handler, which a render calls itself."""
+    renderer = FrameRenderer(Camera(shape=(8, 8)), ("depth",), engine="WORKBENCH")
+    errors = []
+
+    def handler(*args):
+        try:
+            renderer.render()
+        except SceneError as error:
+            errors.append(str(error))
+
+    bpy.app.handlers.frame_change_post.append(handler)
+    try:
+        assert renderer.render()["depth"].shape == (8, 8)
+    finally:
+        bpy.app.handlers.frame_change_post.remove(handler)
+    assert errors
+    assert "called while it renders" in errors[0]
+    assert renderer.render()["depth"].shape == (8, 8)

@@ -77,6 +77,16 @@ def test_bad_arguments(options, message):
         btb.LabelRenderer(**options)
 
 
+def test_arguments_of_another_type():
+    camera = add_camera()
+    for renderer in (btb.LabelRenderer, btb.OffScreenRenderer, btb.FrameRenderer):
+        with pytest.raises(TypeError, match=r"expected a btb\.Camera"):
+            renderer(camera)
+    for classes in (5, ["Collection"]):
+        with pytest.raises(ConfigError, match="expected the name of a custom property, or a dict"):
+            btb.LabelRenderer(classes=classes)
+
+
 def test_an_image_that_the_gpu_cannot_draw():
     add_camera()
     add_cube()
@@ -118,6 +128,7 @@ def test_nothing_of_the_users_is_changed(fails, monkeypatch):
     add_cube()
     add_sphere(segments=16)
     _, renderer = draw_labels("ids", "depth", "normals_world", "flow", "semantic")
+    expected = renderer.render()
     gpu.state.depth_test_set("GREATER")
     gpu.state.blend_set("ADDITIVE")
     before = everything()
@@ -131,8 +142,10 @@ def test_nothing_of_the_users_is_changed(fails, monkeypatch):
         with pytest.raises(RuntimeError, match="amid drawing"):
             renderer.render()
     else:
-        renderer.render()
+        drawn = renderer.render()
         renderer.annotate()
+        for name in ("ids", "depth", "normals_world"):
+            np.testing.assert_array_equal(drawn[name], expected[name])
     after = everything()
     gpu.state.depth_test_set("NONE")
     gpu.state.blend_set("NONE")

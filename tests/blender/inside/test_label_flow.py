@@ -129,3 +129,63 @@ def test_flow_knows_instances_again():
     flow = drawn["flow_backward"][leaves]
     assert np.isfinite(flow).all()
     assert (flow[:, 0] < -3).all()
+
+
+@pytest.mark.parametrize("first_is_empty", [True, False])
+def test_a_picture_without_anything(first_is_empty):
+    add_camera()
+    cube = add_cube()
+    labels = renderer("ids", "flow")
+    cube.hide_set(first_is_empty)
+    labels.render()
+    cube.hide_set(not first_is_empty)
+    drawn = labels.render()
+    for direction in ("forward", "backward"):
+        assert np.isnan(drawn[f"flow_{direction}"]).all()
+        assert drawn[f"occluded_{direction}"].all()
+
+
+def test_what_was_behind_the_camera_has_no_flow():
+    add_camera()
+    cube = add_cube(location=(0, 0, 14))
+    add_cube("still", location=(3, 0, 0))
+    labels = renderer("ids", "flow")
+    labels.render()
+    cube.location.z = 0
+    drawn = labels.render()
+    came = drawn["ids"] == 1
+    assert came.sum() > 100
+    assert np.isnan(drawn["flow_backward"][came]).all()
+    assert np.isfinite(drawn["flow_backward"][drawn["ids"] == 2]).all()
+
+
+def test_objects_are_known_by_more_than_their_names():
+    """One that is removed and made anew under its name is another one; one that is renamed is the same."""
+    add_camera()
+    old, renamed = add_cube("a", location=(-2, 0, 0)), add_cube("b", location=(2, 0, 0))
+    labels = renderer("ids", "flow")
+    labels.render()
+    bpy.data.objects.remove(old)
+    add_cube("a", location=(-1.5, 0, 0))
+    renamed.name, renamed.location.x = "c", 2.5
+    bpy.context.scene.frame_set(bpy.context.scene.frame_current + 1)
+    drawn = labels.render()
+    assert labels.instances.objects == ("a", "c")
+    assert np.isnan(drawn["flow_backward"][drawn["ids"] == 1]).all()
+    assert (drawn["flow_backward"][drawn["ids"] == 2][:, 0] < -3).all()
+    velocity = labels.annotate()["instances"]["velocity_world"]
+    assert np.isnan(velocity[0]).all()
+    np.testing.assert_allclose(velocity[1], (0.5 * 24, 0, 0), atol=1e-3)
+
+
+def test_objects_that_share_a_mesh_now_and_did_not_before():
+    add_camera()
+    first, second = add_cube("a", location=(-2, 0, 0)), add_cube("b", location=(2, 0, 0))
+    second.data.vertices[7].co.x += 1
+    labels = renderer("ids", "flow")
+    labels.render()
+    second.data = first.data
+    drawn = labels.render()
+    flow = drawn["flow_backward"]
+    np.testing.assert_allclose(flow[drawn["ids"] == 1], 0, atol=1e-3)
+    assert flow[drawn["ids"] == 2][:, 0].max() > 2, "its corner was elsewhere"

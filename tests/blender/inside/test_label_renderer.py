@@ -262,6 +262,41 @@ def test_what_is_hidden_from_renders_is_there_unless_told_otherwise(by, scene):
     assert renderer.instances.ids.tolist() == [2]
 
 
+def hidden_source_scattered():
+    add_geometry_instances(add_plane("tree", x=(-2, 2), y=(-2, -1)), hide_in_renders(add_cube("leaf", half=0.2)))
+
+
+def hidden_instancer():
+    hide_in_renders(instance_of(add_cube("part"), location=(0, 1, 0)))
+
+
+def hidden_inside_of_a_collection():
+    instance_of(hide_in_renders(add_cube("part")), add_cube("shown", location=(2, 0, 0), half=0.5))
+
+
+def not_for_cameras():
+    add_cube("unseen").visible_camera = False
+
+
+def hide_in_renders(obj):
+    obj.hide_render = True
+    return obj
+
+
+@pytest.mark.parametrize(
+    "make", [hidden_source_scattered, hidden_instancer, hidden_inside_of_a_collection, not_for_cameras]
+)
+def test_without_what_is_hidden_from_renders_labels_are_those_of_a_render(make):
+    add_camera()
+    add_cube("seen", location=(-3, 0, 0), half=0.5)
+    make()
+    bpy.context.view_layer.update()
+    frames = btb.FrameRenderer(btb.Camera(shape=SHAPE), ("depth",), engine="CYCLES", noise_free=True)
+    rendered = np.isfinite(frames.render()["depth"])
+    drawn, _ = draw_labels("ids", "depth", hidden_in_renders=False)
+    assert ((drawn["ids"] > 0) != rendered).mean() < 2e-3
+
+
 def change_position(cube):
     cube.location.x = 1
 
@@ -373,3 +408,54 @@ def test_a_matrix_that_is_flat_does_no_harm():
     seen = drawn["normals_world"][drawn["ids"] > 0]
     np.testing.assert_allclose(seen, np.tile((0, 0, 1), (len(seen), 1)), atol=1e-6)
     assert np.isfinite(renderer.annotate()["instances"]["pose"]).all()
+
+
+def test_faces_that_only_begin_elsewhere_are_another_surface():
+    """Blender uses addresses of meshes again, and these differ in nothing but where their faces begin."""
+    add_camera()
+    vertices = [(-3, -2, 0), (0, -2, 0), (3, -2, 1), (3, 2, 0), (0, 2, 1), (-3, 2, 0), (0, 0, 2)]
+    triangle_first = mesh(vertices, [(0, 1, 6), (2, 3, 4, 5)])
+    quad_first = mesh(vertices, [(0, 1, 6, 2), (3, 4, 5)])
+    obj = add("a", triangle_first)
+    _, renderer = draw_labels("ids", "depth")
+    for i in range(20):
+        bpy.data.objects.remove(obj)
+        obj = add("a", (quad_first, triangle_first)[i % 2])
+        np.testing.assert_array_equal(renderer.render()["depth"], draw_labels("depth")[0]["depth"])
+
+
+def test_a_background_set_is_drawn_and_numbered(scene):
+    add_camera()
+    add_cube("own", location=(-2, 0, 0))
+    other = bpy.data.scenes.new("set")
+    cube = add_cube("of the set", location=(2, 0, 0))
+    scene.collection.objects.unlink(cube)
+    other.collection.objects.link(cube)
+    scene.background_set = other
+    drawn, renderer = draw_labels()
+    assert renderer.instances.objects == ("own", "of the set")
+    assert set(np.unique(drawn["ids"])) == {0, 1, 2}
+
+
+def test_instances_are_numbered_by_name_whatever_the_order_they_come_in():
+    """Of two scenes that were built the other way round."""
+    tables = []
+    for names in (("x", "y"), ("y", "x")):
+        bpy.ops.wm.read_factory_settings(use_empty=True)
+        add_camera()
+        parts = {name: add_cube(f"part {name}", half=0.4) for name in names}
+        for name in names:
+            instance_of(parts[name], location=(ord(name) - 120.5, 0, 0), name=f"shows {name}")
+        drawn, renderer = draw_labels()
+        tables.append((renderer.instances.objects, renderer.instances.ids.tolist(), drawn["ids"].tobytes()))
+    assert tables[0] == tables[1]
+
+
+def test_a_vertex_that_is_nowhere():
+    add_camera()
+    cube = add_cube()
+    cube.data.vertices[0].co.x = float("nan")
+    _, renderer = draw_labels("ids", "normals_world")
+    renderer.render()
+    table = renderer.annotate()["instances"]
+    assert all(np.isfinite(table[name]).all() for name in ("bounds", "box3d_world", "box3d_pixel", "pose"))

@@ -26,8 +26,8 @@ class LabelChecker:
         """Decide what happens to samples whose labels contradict each other.
 
         Args:
-            action: "report" logs a warning for the first sample of each kind of reason, and accepts all; "drop" accepts
-                none of them; "raise" raises.
+            action: "report" accepts samples that are wrong, "drop" does not; both log a warning for the first one of each
+                kind of reason. "raise" raises.
             tolerances: See `Tolerances`.
 
         Raises:
@@ -43,6 +43,7 @@ class LabelChecker:
         """Those whose labels contradict each other, whatever was done with them."""
         self.reasons: Counter[str] = Counter()
         """How many samples have a reason of each kind; a sample may have several kinds."""
+        self._examples: dict[str, str] = {}
 
     def accepts(self, sample: Mapping[str, Any]) -> bool:
         """Check a sample.
@@ -67,20 +68,24 @@ class LabelChecker:
         first = {reason.kind: reason.text for reason in reversed(reasons)}
         fresh = [kind for kind in first if kind not in self.reasons]
         self.reasons.update(first.keys())
+        self._examples.update({kind: first[kind] for kind in fresh})
         if self.action == "raise":
             texts = [f"{reason.kind}: {reason.text}" for reason in reasons[:_TOLD]]
             more = [f"and {len(reasons) - _TOLD} more"] if len(reasons) > _TOLD else []
             raise LabelError("labels of a sample contradict each other:\n  " + "\n  ".join(texts + more))
-        if self.action == "report":
-            for kind in fresh:
-                _log.warning(
-                    "labels contradict each other, %s: %s (further samples of this kind are counted)", kind, first[kind]
-                )
+        done = "sent on" if self.action == "report" else "dropped"
+        for kind in fresh:
+            _log.warning(
+                "labels contradict each other, %s: %s (the sample is %s; more are counted)", kind, first[kind], done
+            )
         return self.action == "report"
 
     def report(self) -> str:
-        """Return the counts as text, a line for all and one for each kind of reason, the most frequent first."""
+        """Return the counts as text: a line for all, and one with an example for each kind, the most frequent first."""
         verb = {"report": "reported", "drop": "dropped", "raise": "raised"}[self.action]
         lines = [f"{self.checked} samples checked, {self.rejected} with contradictory labels ({verb})"]
-        lines += [f"  {kind}: {count} samples" for kind, count in self.reasons.most_common()]
+        lines += [
+            f"  {kind}: {count} samples, the first: {self._examples[kind]}"
+            for kind, count in self.reasons.most_common()
+        ]
         return "\n".join(lines)

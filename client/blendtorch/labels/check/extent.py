@@ -28,6 +28,8 @@ def check_extent(table: Table, shape: tuple[int, int] | None, slack_px: float, r
     if table.has("pixels", "box"):
         _check_box(table, shape, reasons)
     _check_shares(table, reasons)
+    if table.has("box_amodal", "truncation") and shape is not None:
+        _check_truncation(table, shape, slack_px, reasons)
     if table.has("box", "box_amodal"):
         boxes, amodal = table["box"], table["box_amodal"]
         reasons.add_rows(
@@ -62,6 +64,24 @@ def _check_box(table: Table, shape: tuple[int, int] | None, reasons: Reasons) ->
                 f"{shape[1]} x {shape[0]} pixels"
             ),
         )
+
+
+def _check_truncation(table: Table, shape: tuple[int, int], slack_px: float, reasons: Reasons) -> None:
+    amodal, truncation = table["box_amodal"], table["truncation"]
+    frame = np.array([[0, 0, shape[1], shape[0]]], dtype=np.float32)
+    reasons.add_rows(
+        "truncation",
+        ~is_empty(amodal) & beyond(amodal, frame, slack_px) & (truncation == 0.0),
+        lambda row: f"{table.name(row)}: truncation is 0, expected more, for box_amodal is {numbers(amodal[row])}",
+    )
+    reasons.add_rows(
+        "truncation",
+        ~is_empty(amodal) & ~beyond(amodal, frame, 0.0) & (truncation > _ROUNDING),
+        lambda row: (
+            f"{table.name(row)}: truncation is {truncation[row]:.6g}, expected 0, for box_amodal, "
+            f"{numbers(amodal[row])}, is within the frame"
+        ),
+    )
 
 
 def _check_shares(table: Table, reasons: Reasons) -> None:

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from ..camera import project
-from ..keypoints import HIDDEN, OUTSIDE, SEEN
+from ..keypoints import HIDDEN, OUTSIDE, SEEN, keypoint_visibility
 from ..neighbours import inside
 from ..projection import transform_points
-from ..tolerance import DepthTolerance
+from ..tolerance import DEFAULT_TOLERANCE, DepthTolerance
 from .geometry import worst_distance
 from .images import numbers
 from .reasons import Reasons
@@ -68,3 +68,45 @@ def check_keypoints(
                 f"{camera['shape'][1]} x {camera['shape'][0]} pixels"
             ),
         )
+
+
+def check_visibility(
+    table: Table,
+    instances: Table | None,
+    ids: np.ndarray,
+    depth: np.ndarray,
+    tolerance: DepthTolerance,
+    reasons: Reasons,
+) -> None:
+    """Compare visibility with the images. 0 within the image is not reported: its object may be one that is not shown.
+
+    Args:
+        table: Keypoints.
+        instances: Says which ids are those of the owners.
+        ids: (H, W) uint32.
+        depth: (H, W) float32 metres.
+        tolerance: What counts as in front.
+        reasons: Gets what is wrong.
+    """
+    if not table.has("xy", "depth_m", "visibility", "owner"):
+        return
+    id_of = {}
+    if instances is not None and instances.has("id", "object", "instancer"):
+        rows = zip(instances["object"], instances["instancer"], instances["id"].tolist(), strict=True)
+        id_of = {name: number for name, instancer, number in rows if instancer == ""}
+    owners = np.array([id_of.get(name, 0) for name in table["owner"]], dtype=np.uint32)
+    v = table["visibility"]
+    # What the tolerance that labels are made with allows is right, too.
+    expected, usual = (
+        keypoint_visibility(table["xy"], table["depth_m"], depth, ids=ids, owner_ids=owners, tolerance=allowed)
+        for allowed in (tolerance, DEFAULT_TOLERANCE)
+    )
+    in_image = (v != OUTSIDE) & (expected != OUTSIDE)
+    reasons.add_rows(
+        "visibility",
+        in_image & (v != expected) & (v != usual),
+        lambda row: (
+            f"{table.name(row)}: visibility is {v[row]} at {numbers(table['xy'][row])}, depth "
+            f"{table['depth_m'][row]:.6g} m, expected {expected[row]} as the depth image has it"
+        ),
+    )

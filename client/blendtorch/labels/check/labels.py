@@ -12,9 +12,9 @@ from .camera import read_camera, read_image
 from .extent import check_extent
 from .geometry import check_geometry
 from .images import check_depth, check_depth_range, check_ids_of_table, check_mask
-from .keypoints import check_keypoints
+from .keypoints import check_keypoints, check_visibility
 from .reasons import Reason, Reasons
-from .tables import read_table
+from .tables import Table, read_table
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,13 @@ def find_reasons(labels: Any, ids: Any, depth: Any, tolerances: Tolerances | Non
         depth_image = read_image("depth", depth, "float32", shape, reasons)
         if depth_image is not None:
             check_depth(id_image, depth_image, reasons)
-        _check_instances(labels.get("instances"), camera, id_image, depth_image, allowed, reasons)
+        instances = _check_instances(labels.get("instances"), camera, id_image, depth_image, allowed, reasons)
         if labels.get("keypoints") is not None and not _is_distorted(camera):
             keypoints = read_table("keypoints", labels["keypoints"], KEYPOINTS, "keypoint", ("name", "object"), reasons)
             if keypoints is not None:
                 check_keypoints(keypoints, camera, allowed.projection_px, allowed.depth, reasons)
+                if id_image is not None and depth_image is not None:
+                    check_visibility(keypoints, instances, id_image, depth_image, allowed.depth, reasons)
     return reasons.found
 
 
@@ -87,10 +89,10 @@ def _check_instances(
     depth: np.ndarray | None,
     allowed: Tolerances,
     reasons: Reasons,
-) -> None:
+) -> Table | None:
     table = read_table("instances", value, INSTANCES, "instance", ("id", "object", "instancer"), reasons)
     if table is None:
-        return
+        return table
     distinct = check_ids_of_table(table, reasons)
     runs = runs_of(ids, table["id"].astype(np.int64)) if ids is not None and distinct else None
     if ids is not None and runs is not None:
@@ -98,7 +100,8 @@ def _check_instances(
     shape = camera["shape"] if camera is not None else None
     check_extent(table, shape, allowed.box_px, reasons)
     if camera is None or _is_distorted(camera):
-        return
+        return table
     corners_depth_m = check_geometry(table, camera, allowed.projection_px, allowed.box_px, allowed.depth, reasons)
     if corners_depth_m is not None and depth is not None and runs is not None:
         check_depth_range(table, runs, depth, corners_depth_m, allowed.depth, reasons)
+    return table
