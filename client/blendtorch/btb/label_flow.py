@@ -1,10 +1,11 @@
 """Optical flow between two snapshots: where what one picture shows is in the other one."""
 
-import gpu
+from functools import cache, partial
+
 import numpy as np
 
 from .label_canvas import Canvas, Target
-from .label_groups import draw_group, group_by_surface
+from .label_groups import draw_groups, group_by_surface
 from .label_scene import Snapshot
 from .label_shader import instance_texture, make_shader
 
@@ -31,7 +32,19 @@ class FlowPass:
 
     def __init__(self) -> None:
         self._canvas: Canvas | None = None
-        self._shaders: dict[bool, gpu.types.GPUShader] = {}
+        self._shader = cache(
+            partial(
+                make_shader,
+                "flow",
+                _VERTEX,
+                _FRAGMENT,
+                inputs={"pos": "VEC3", "pos_there": "VEC3"},
+                varyings={"clip_there": "VEC4", "depth_there": "FLOAT", "is_known": "FLOAT"},
+                outputs=[("VEC2", "out_flow"), ("FLOAT", "out_depth")],
+                uniforms={"size": "VEC2"},
+                texels=_TEXELS,
+            )
+        )
 
     def draw(self, here: Snapshot, there: Snapshot, threshold: float | None) -> tuple[np.ndarray, np.ndarray]:
         """Draws and reads back.
@@ -62,34 +75,16 @@ class FlowPass:
         with self._canvas.drawing():
             order, groups = group_by_surface(here.surfaces, here.holes, partners)
             if groups:
-                texture = instance_texture(_rows(here, there, rows_there)[order])
-                for group in groups:
-                    for slots, hole in group.parts():
-                        uv_map = None if hole is None else hole.uv_map
-                        batch = group.surface.motion_batch(partners[group.row], slots, uv_map)
-                        if batch is not None:
-                            shader = self._shader(hole is not None)
-                            shader.bind()
-                            shader.uniform_sampler("instances", texture)
-                            shader.uniform_float("size", (width, height))
-                            draw_group(shader, batch, group, hole, threshold)
+                draw_groups(
+                    groups,
+                    instance_texture(_rows(here, there, rows_there)[order]),
+                    self._shader,
+                    lambda group, slots, uv_map: group.surface.motion_batch(partners[group.row], slots, uv_map),
+                    threshold,
+                    {"size": (width, height)},
+                )
         drawn = self._canvas.read()
         return drawn["flow"], drawn["depth"]
-
-    def _shader(self, holes: bool) -> gpu.types.GPUShader:
-        if holes not in self._shaders:
-            self._shaders[holes] = make_shader(
-                "flow",
-                _VERTEX,
-                _FRAGMENT,
-                inputs={"pos": "VEC3", "pos_there": "VEC3"},
-                varyings={"clip_there": "VEC4", "depth_there": "FLOAT", "is_known": "FLOAT"},
-                outputs=[("VEC2", "out_flow"), ("FLOAT", "out_depth")],
-                uniforms={"size": "VEC2"},
-                texels=_TEXELS,
-                holes=holes,
-            )
-        return self._shaders[holes]
 
 
 def _rows(here: Snapshot, there: Snapshot, rows_there: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Which triangles of a snapshot are drawn together: all instances of a surface that have the same holes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import bpy
 import gpu
@@ -28,6 +29,10 @@ class Group:
     first: int
     count: int
     row: int
+
+    def batch(self, slots: tuple[int, ...] | None, uv_map: str | None) -> gpu.types.GPUBatch | None:
+        """The triangles as they are; see `Surface.batch`."""
+        return self.surface.batch(slots, uv_map)
 
     def parts(self) -> Iterator[tuple[tuple[int, ...] | None, Hole | None]]:
         """Material slots (None for all) and the holes they have; what is transparent everywhere is left out."""
@@ -68,15 +73,39 @@ def group_by_surface(
     return np.array(order, np.intp), groups
 
 
-def draw_group(
-    shader: gpu.types.GPUShader, batch: gpu.types.GPUBatch, group: Group, hole: Hole | None, threshold: float | None
+def draw_groups(
+    groups: Sequence[Group],
+    texture: gpu.types.GPUTexture,
+    shader_of: Callable[..., gpu.types.GPUShader],
+    batch_of: Callable[[Group, tuple[int, ...] | None, str | None], gpu.types.GPUBatch | None],
+    threshold: float | None,
+    uniforms: Mapping[str, Any],
 ) -> None:
-    """Draws all instances of a group with a shader that is bound."""
-    shader.uniform_int("first", group.first)
-    if hole is not None:
-        shader.uniform_sampler("image", gpu.texture.from_image(bpy.data.images[hole.image]))
-        shader.uniform_int("extension", hole.extension)
-        shader.uniform_int("use_color", int(hole.use_color))
-        shader.uniform_int("is_closest", int(hole.is_closest))
-        shader.uniform_float("threshold", threshold)
-    batch.draw_instanced(shader, instance_start=0, instance_count=group.count)
+    """Draws groups.
+
+    Args:
+        groups: What is drawn.
+        texture: What the shader knows of each instance, in the order of the groups.
+        shader_of: Gives the shader for `holes=` true or false: whether it leaves holes out.
+        batch_of: The triangles of a group, by material slots and UV map as in `Surface.batch`.
+        threshold: Alpha below which there is no surface; None if no group has holes.
+        uniforms: What the shader knows beside that: name -> floats.
+    """
+    for group in groups:
+        for slots, hole in group.parts():
+            batch = batch_of(group, slots, None if hole is None else hole.uv_map)
+            if batch is None:
+                continue
+            shader = shader_of(holes=hole is not None)
+            shader.bind()
+            shader.uniform_sampler("instances", texture)
+            shader.uniform_int("first", group.first)
+            for name, value in uniforms.items():
+                shader.uniform_float(name, value)
+            if hole is not None:
+                shader.uniform_sampler("image", gpu.texture.from_image(bpy.data.images[hole.image]))
+                shader.uniform_int("extension", hole.extension)
+                shader.uniform_int("use_color", int(hole.use_color))
+                shader.uniform_int("is_closest", int(hole.is_closest))
+                shader.uniform_float("threshold", threshold)
+            batch.draw_instanced(shader, instance_start=0, instance_count=group.count)

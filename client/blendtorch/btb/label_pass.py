@@ -1,11 +1,14 @@
 """Draws a snapshot of the scene as ids, depth and normals."""
 
-import gpu
+from collections.abc import Collection
+from functools import cache, partial
+from typing import Any
+
 import numpy as np
 from mathutils import Matrix
 
 from .label_canvas import Canvas, Target
-from .label_groups import draw_group, group_by_surface
+from .label_groups import Group, draw_groups, group_by_surface
 from .label_scene import Snapshot
 from .label_shader import instance_texture, make_shader
 
@@ -41,7 +44,7 @@ class LabelPass:
         # Ids and depth cost next to nothing, and the rest is made of them.
         self._targets = {name: target for name, target in _TARGETS.items() if name in outputs | {"ids", "depth"}}
         self._canvas: Canvas | None = None
-        self._shaders: dict[bool, gpu.types.GPUShader] = {}
+        self._shader = cache(partial(make_shader, "labels", **_shader_parts(self._targets)))
 
     def draw(self, snapshot: Snapshot, threshold: float | None) -> dict[str, np.ndarray]:
         """Draws and reads back.
@@ -58,46 +61,40 @@ class LabelPass:
         with self._canvas.drawing():
             order, groups = group_by_surface(snapshot.surfaces, snapshot.holes)
             if groups:
-                texture = instance_texture(_rows(snapshot)[order])
-                rotation = Matrix(snapshot.view.camera_from_world.tolist())
-                for group in groups:
-                    for slots, hole in group.parts():
-                        batch = group.surface.batch(slots, None if hole is None else hole.uv_map)
-                        if batch is None:
-                            continue
-                        shader = self._shader(hole is not None)
-                        shader.bind()
-                        shader.uniform_sampler("instances", texture)
-                        if "normals_camera" in self._targets:
-                            shader.uniform_float("camera_from_world", rotation)
-                        draw_group(shader, batch, group, hole, threshold)
+                draw_groups(
+                    groups,
+                    instance_texture(_rows(snapshot)[order]),
+                    self._shader,
+                    Group.batch,
+                    threshold,
+                    {"camera_from_world": Matrix(snapshot.view.camera_from_world.tolist())}
+                    if "normals_camera" in self._targets
+                    else {},
+                )
         return self._canvas.read()
 
-    def _shader(self, holes: bool) -> gpu.types.GPUShader:
-        if holes not in self._shaders:
-            world, camera = "normals_world" in self._targets, "normals_camera" in self._targets
-            vertex, fragment = _VERTEX, _FRAGMENT
-            inputs, varyings = {"pos": "VEC3"}, {"depth_m": "FLOAT", "id": "UINT"}
-            if world or camera:
-                inputs, varyings = {**inputs, "nor": "VEC3"}, {**varyings, "normal": "VEC3"}
-                vertex, fragment = vertex + _NORMALS_VERTEX, fragment + _NORMALS_FRAGMENT
-            if world:
-                fragment += "out_world = vec4(n, 0.0);\n"
-            if camera:
-                fragment += "out_camera = vec4(mat3(camera_from_world) * n, 0.0);\n"
-            outputs = [(target.kind, _NAMES[name]) for name, target in self._targets.items()]
-            self._shaders[holes] = make_shader(
-                "labels",
-                vertex,
-                fragment,
-                inputs=inputs,
-                varyings=varyings,
-                outputs=outputs,
-                uniforms={"camera_from_world": "MAT4"} if camera else {},
-                texels=_TEXELS,
-                holes=holes,
-            )
-        return self._shaders[holes]
+
+def _shader_parts(names: Collection[str]) -> dict[str, Any]:
+    """What `make_shader` needs to know for these outputs."""
+    world, camera = "normals_world" in names, "normals_camera" in names
+    vertex, fragment = _VERTEX, _FRAGMENT
+    inputs, varyings = {"pos": "VEC3"}, {"depth_m": "FLOAT", "id": "UINT"}
+    if world or camera:
+        inputs, varyings = {**inputs, "nor": "VEC3"}, {**varyings, "normal": "VEC3"}
+        vertex, fragment = vertex + _NORMALS_VERTEX, fragment + _NORMALS_FRAGMENT
+    if world:
+        fragment += "out_world = vec4(n, 0.0);\n"
+    if camera:
+        fragment += "out_camera = vec4(mat3(camera_from_world) * n, 0.0);\n"
+    return {
+        "vertex": vertex,
+        "fragment": fragment,
+        "inputs": inputs,
+        "varyings": varyings,
+        "outputs": [(_TARGETS[name].kind, _NAMES[name]) for name in names],
+        "uniforms": {"camera_from_world": "MAT4"} if camera else {},
+        "texels": _TEXELS,
+    }
 
 
 def _rows(snapshot: Snapshot) -> np.ndarray:

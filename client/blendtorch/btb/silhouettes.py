@@ -7,15 +7,15 @@ would fill a larger tile are drawn smaller.
 
 import warnings
 from dataclasses import dataclass
+from functools import cache, partial
 
-import gpu
 import numpy as np
 
 from ..labels.boxes import boxes_from_ids
 from ..labels.boxes3d import CORNERS, box_corners
 from ..labels.projection import ndc_to_pixel, to_homogeneous
 from .label_canvas import Canvas, Target
-from .label_groups import draw_group, group_by_surface
+from .label_groups import Group, draw_groups, group_by_surface
 from .label_scene import Snapshot
 from .label_shader import instance_texture, make_shader
 
@@ -88,7 +88,19 @@ class SilhouettePass:
 
     def __init__(self) -> None:
         self._canvas: Canvas | None = None
-        self._shaders: dict[bool, gpu.types.GPUShader] = {}
+        self._shader = cache(
+            partial(
+                make_shader,
+                "silhouettes",
+                _VERTEX,
+                _FRAGMENT,
+                inputs={"pos": "VEC3"},
+                varyings={"tile": "VEC4", "frame": "VEC4", "row": "UINT"},
+                outputs=[("UINT", "out_row")],
+                uniforms={},
+                texels=_TEXELS,
+            )
+        )
 
     def measure(self, snapshot: Snapshot, threshold: float | None) -> Silhouettes:
         """Measures the silhouette of each instance.
@@ -142,31 +154,8 @@ class SilhouettePass:
         surfaces, holes = [snapshot.surfaces[row] for row in page], [snapshot.holes[row] for row in page]
         with self._canvas.drawing():
             order, groups = group_by_surface(surfaces, holes)
-            texture = instance_texture(rows[order])
-            for group in groups:
-                for slots, hole in group.parts():
-                    batch = group.surface.batch(slots, None if hole is None else hole.uv_map)
-                    if batch is not None:
-                        shader = self._shader(hole is not None)
-                        shader.bind()
-                        shader.uniform_sampler("instances", texture)
-                        draw_group(shader, batch, group, hole, threshold)
+            draw_groups(groups, instance_texture(rows[order]), self._shader, Group.batch, threshold, {})
         return self._canvas.read()["rows"]
-
-    def _shader(self, holes: bool) -> gpu.types.GPUShader:
-        if holes not in self._shaders:
-            self._shaders[holes] = make_shader(
-                "silhouettes",
-                _VERTEX,
-                _FRAGMENT,
-                inputs={"pos": "VEC3"},
-                varyings={"tile": "VEC4", "frame": "VEC4", "row": "UINT"},
-                outputs=[("UINT", "out_row")],
-                uniforms={},
-                texels=_TEXELS,
-                holes=holes,
-            )
-        return self._shaders[holes]
 
 
 def _windows(snapshot: Snapshot) -> np.ndarray:

@@ -138,7 +138,7 @@ def test_nothing_of_the_users_is_changed(fails, monkeypatch):
         def fail(*args):
             raise RuntimeError("amid drawing")
 
-        monkeypatch.setattr(label_pass, "draw_group", fail)
+        monkeypatch.setattr(label_pass, "draw_groups", fail)
         with pytest.raises(RuntimeError, match="amid drawing"):
             renderer.render()
     else:
