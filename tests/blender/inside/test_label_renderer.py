@@ -413,15 +413,19 @@ def test_a_matrix_that_is_flat_does_no_harm():
 def test_faces_that_only_begin_elsewhere_are_another_surface():
     """Blender uses addresses of meshes again, and these differ in nothing but where their faces begin."""
     add_camera()
-    vertices = [(-3, -2, 0), (0, -2, 0), (3, -2, 1), (3, 2, 0), (0, 2, 1), (-3, 2, 0), (0, 0, 2)]
-    triangle_first = mesh(vertices, [(0, 1, 6), (2, 3, 4, 5)])
-    quad_first = mesh(vertices, [(0, 1, 6, 2), (3, 4, 5)])
-    obj = add("a", triangle_first)
-    _, renderer = draw_labels("ids", "depth")
-    for i in range(20):
-        bpy.data.objects.remove(obj)
-        obj = add("a", (quad_first, triangle_first)[i % 2])
-        np.testing.assert_array_equal(renderer.render()["depth"], draw_labels("depth")[0]["depth"])
+    vertices = [(-3, -1, 0), (-1, -2, 0), (0, 1, 0), (1, -2, 0), (3, 0, 0), (2, 2, 0), (-2, 2.5, 0)]
+    meshes = [mesh(vertices, [(0, 1, 2), (3, 4, 5, 6)]), mesh(vertices, [(0, 1, 2, 3), (4, 5, 6)])]
+    obj = add("a", meshes[0])
+    expected = []
+    for data in meshes:
+        obj.data = data
+        expected.append(draw_labels()[0]["ids"])
+    assert (expected[0] != expected[1]).sum() > 100
+    _, renderer = draw_labels()
+    for i in range(40):
+        obj.data = meshes[i % 2]
+        obj.update_tag()
+        np.testing.assert_array_equal(renderer.render()["ids"], expected[i % 2])
 
 
 def test_a_background_set_is_drawn_and_numbered(scene):

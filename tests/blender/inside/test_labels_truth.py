@@ -6,6 +6,7 @@ import bpy
 import numpy as np
 import pytest
 from label_scenes import FACES, add, add_camera, add_cube, add_plane, add_sphere, mesh
+from mathutils import Vector
 
 from blendtorch import btb
 from blendtorch.labels.projection import transform_points
@@ -203,11 +204,13 @@ def test_far_from_the_origin_nothing_moves():
     pictures = []
     for offset in ((0, 0, 0), (262144, -131072, 65536)):  # which single precision has exactly
         bpy.ops.wm.read_factory_settings(use_empty=True)
-        add_camera(location=np.add(offset, (0, 0, 16)), lens=80)
+        rotation = Vector((6, -8, 16)).to_track_quat("Z", "Y").to_euler()
+        add_camera(location=np.add(offset, (6, -8, 16)), rotation=rotation, lens=80)
         add_cube(location=offset, half=1, rotation=(0.3, 0.4, 0.5))
         pictures.append(btb.LabelRenderer(btb.Camera(shape=(96, 128))).render())
+    assert (pictures[0]["ids"] > 0).sum() > 500
     np.testing.assert_array_equal(pictures[0]["ids"], pictures[1]["ids"])
-    np.testing.assert_array_equal(pictures[0]["depth"], pictures[1]["depth"])
+    np.testing.assert_allclose(pictures[0]["depth"], pictures[1]["depth"], rtol=1e-6)
 
 
 def test_the_cube_of_the_tests_is_closed():
