@@ -122,3 +122,18 @@ def draw_labels(*outputs, **options):
     """Renders labels once, by default ids; returns the arrays and the renderer."""
     renderer = btb.LabelRenderer(btb.Camera(shape=SHAPE), outputs or ("ids",), **options)
     return renderer.render(), renderer
+
+
+def assert_same_as_picture(ids, style="SOLID"):
+    """The picture, white where there is a surface, has it in the same pixels (but for a few at edges)."""
+    flat_white()
+    renderer = btb.OffScreenRenderer(btb.Camera(shape=SHAPE), mode="rgb", samples=1)
+    renderer.set_render_style(style)
+    white = renderer.render()[..., 0] > 127
+    assert white.sum() > 100
+    assert (white != (ids > 0)).mean() < 2e-3
+
+
+def label_renderer(*outputs, shape=SHAPE, **options):
+    """A renderer through the scene's camera, by default of ids and depth."""
+    return btb.LabelRenderer(btb.Camera(shape=shape), outputs or ("ids", "depth"), **options)

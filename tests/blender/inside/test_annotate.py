@@ -3,7 +3,17 @@
 import bpy
 import numpy as np
 import pytest
-from label_scenes import SHAPE, add, add_camera, add_cube, add_geometry_instances, add_plane, add_sphere, instance_of
+from label_scenes import (
+    SHAPE,
+    add,
+    add_camera,
+    add_cube,
+    add_geometry_instances,
+    add_plane,
+    add_sphere,
+    instance_of,
+    label_renderer,
+)
 from mathutils import Matrix
 
 from blendtorch import btb
@@ -17,10 +27,6 @@ POSE = {"location": (6, -5, 4), "rotation": (1.13, 0.1, 0.87)}
 def scene():
     bpy.ops.wm.read_factory_settings(use_empty=True)
     return bpy.context.scene
-
-
-def renderer(*outputs, shape=SHAPE, **options):
-    return btb.LabelRenderer(btb.Camera(shape=shape), outputs or ("ids", "depth"), **options)
 
 
 def random_scene(seed, num_objects=12):
@@ -48,7 +54,7 @@ def random_scene(seed, num_objects=12):
 def test_the_checker_finds_nothing_wrong(seed, kind):
     add_camera(**POSE, **kind)
     random_scene(seed)
-    labels = renderer("ids", "depth")
+    labels = label_renderer("ids", "depth")
     drawn = labels.render()
     keypoints = [btb.Keypoint(name, bpy.data.objects[name]) for name in ("sphere", "parent", "cube 3")]
     made = labels.annotate([*keypoints, btb.Keypoint("corner", bpy.data.objects["cube 3"], vertex=5)])
@@ -66,7 +72,7 @@ def test_the_checker_finds_what_is_wrong():
     """A label of the frame before, which is what a script gets that annotates too late, does not go unseen."""
     add_camera(**POSE)
     random_scene(0)
-    labels = renderer()
+    labels = label_renderer()
     labels.render()
     stale = labels.annotate()
     bpy.data.objects["sphere"].location.x += 0.5
@@ -86,7 +92,7 @@ def test_silhouettes_are_what_each_thing_alone_would_show_in_a_wider_frame(kind)
     names = ["a", "b", "c", "d"]
     for name, location in zip(names, [(0, 0, 0), (1.2, -1, 0.3), (-1, 2.7, 0.2), (3, 3, -1)], strict=True):
         add_cube(name, location, 0.8, (0.3, 0.4, 0.5))
-    labels = renderer()
+    labels = label_renderer()
     labels.render()
     table = labels.annotate()["instances"]
     data = camera.data
@@ -95,7 +101,7 @@ def test_silhouettes_are_what_each_thing_alone_would_show_in_a_wider_frame(kind)
     else:
         data.sensor_width *= 3
     height, width = SHAPE
-    wide = renderer("ids", shape=(3 * height, 3 * width))
+    wide = label_renderer("ids", shape=(3 * height, 3 * width))
     for row, name in enumerate(names):
         for other in names:
             bpy.data.objects[other].hide_set(other != name)
@@ -118,7 +124,7 @@ def test_silhouettes_of_what_is_hidden_beyond_or_behind():
     add_cube("beyond", half=0.5, location=(200, 0, 0))
     add_cube("behind", half=0.5, location=(0, 0, 20))
     add_plane("ground", x=(-1e4, 1e4), y=(-1e4, 1e4), z=-3)
-    labels = renderer()
+    labels = label_renderer()
     labels.render()
     table = labels.annotate()["instances"]
     rows = {name: row for row, name in enumerate(table["object"])}
@@ -141,7 +147,7 @@ def test_the_checker_finds_nothing_wrong_with_a_ground_that_reaches_behind_the_c
     camera = add_camera()
     add_plane("ground", x=(-20, 20), y=(-20, 20))
     add_cube("cube")
-    labels = renderer(shape=(240, 320))
+    labels = label_renderer(shape=(240, 320))
     view = btb.Camera(camera)
     for _ in range(50):
         angle, distance, height = rng.uniform((0, 7, 2), (2 * np.pi, 10, 7))
@@ -155,7 +161,7 @@ def test_the_checker_finds_nothing_wrong_in_large_pictures(seed):
     """Whose silhouettes are drawn smaller, the larger ones."""
     add_camera(**POSE)
     random_scene(seed)
-    labels = renderer(shape=(1080, 1920))
+    labels = label_renderer(shape=(1080, 1920))
     drawn = labels.render()
     assert btb.check_labels(labels.annotate(), **drawn) == []
 
@@ -164,7 +170,7 @@ def test_boxes_of_large_silhouettes_are_exact():
     add_camera(kind="ORTHO", ortho_scale=8)
     add_plane("a", x=(-3.99, 3.5), y=(-2, 3), z=0)
     add_plane("b", x=(-7, 1), y=(-2, 2.5), z=-1)
-    labels = renderer(shape=(600, 800))
+    labels = label_renderer(shape=(600, 800))
     labels.render()
     table = labels.annotate()["instances"]
     np.testing.assert_array_equal(table["box_amodal"], [(1, 0, 750, 500), (-300, 50, 500, 500)])
@@ -175,7 +181,7 @@ def test_boxes_of_large_silhouettes_are_exact():
 def test_a_thing_between_pixels_is_not_beyond_the_frame():
     add_camera()
     add_cube("tiny", half=1e-4, location=(0.013, 0.013, 0))
-    labels = renderer()
+    labels = label_renderer()
     labels.render()
     table = labels.annotate()["instances"]
     assert (table["pixels"][0], table["visible_fraction"][0], table["truncation"][0]) == (0, 0, 0)
@@ -185,7 +191,7 @@ def test_hundreds_of_silhouettes_on_several_sheets():
     add_camera(kind="ORTHO", ortho_scale=16)
     for i in range(40):
         add_plane(f"plane {i:02d}", x=(-6, 6), y=(-4, 4), z=i / 10)
-    labels = renderer(shape=(300, 400))
+    labels = label_renderer(shape=(300, 400))
     labels.render()
     table = labels.annotate()["instances"]
     assert (table["box_amodal"] == [50, 50, 350, 250]).all()
@@ -196,7 +202,7 @@ def test_poses_agree_with_blender():
     add_camera(**POSE)
     cube = add_cube(location=(0.5, 0.2, -0.3), rotation=(0.3, 0.4, 0.5))
     cube.scale = (2, 0.5, 1.5)
-    labels = renderer()
+    labels = label_renderer()
     labels.render()
     made = labels.annotate()
     table = made["instances"]
@@ -213,7 +219,7 @@ def test_velocities_are_of_the_animation(scene):
     add_camera()
     scene.render.fps = 25
     cube = add_cube()
-    labels = renderer()
+    labels = label_renderer()
     for frame in (1, 2, 4):
         cube.location, cube.rotation_euler = (0.1 * frame, 0, 0), (0, 0, 0.02 * frame)
         scene.frame_set(frame)
@@ -258,7 +264,7 @@ def test_keypoints_of_every_kind():
     bpy.ops.object.mode_set(mode="OBJECT")
     armature.pose.bones["bone"].rotation_mode = "XYZ"
     armature.pose.bones["bone"].rotation_euler.x = np.pi / 2
-    labels = renderer()
+    labels = label_renderer()
     labels.render()
     keypoints = [
         btb.Keypoint("empty", empty),
@@ -310,7 +316,7 @@ def test_visibility_of_keypoints():
         btb.Keypoint("top of the ball", ball, vertex=0),
         btb.Keypoint("bottom of the ball", ball, vertex=len(ball.data.vertices) - 1),
     ]
-    labels = renderer()
+    labels = label_renderer()
     labels.render()
     found = labels.annotate(keypoints)["keypoints"]
     assert dict(zip(found["name"], found["visibility"].tolist(), strict=True)) == {
@@ -343,7 +349,7 @@ def test_keypoints_that_cannot_be_found():
     cube, empty = add_cube(), add("empty", None)
     cube.vertex_groups.new(name="nobody")
     gone = add("gone", None)
-    labels = renderer()
+    labels = label_renderer()
     labels.render()
     keypoint = btb.Keypoint("p", gone)
     bpy.data.objects.remove(gone)
@@ -382,7 +388,7 @@ def test_an_object_that_is_deleted_between_frames():
     add_camera()
     add_cube("a", location=(-2, 0, 0))
     cube = add_cube("b", location=(2, 0, 0))
-    labels = renderer("ids", "depth", "flow")
+    labels = label_renderer("ids", "depth", "flow")
     labels.render()
     bpy.data.objects.remove(cube)
     drawn = labels.render()

@@ -3,7 +3,17 @@
 import bpy
 import numpy as np
 import pytest
-from label_scenes import SHAPE, add, add_camera, add_cube, add_geometry_instances, add_plane, flat_white, mesh, viewport
+from label_scenes import (
+    add,
+    add_camera,
+    add_cube,
+    add_geometry_instances,
+    add_plane,
+    flat_white,
+    label_renderer,
+    mesh,
+    viewport,
+)
 
 from blendtorch import btb
 from blendtorch.labels import warp
@@ -15,10 +25,6 @@ POSE = {"location": (6, -5, 4), "rotation": (1.13, 0.1, 0.87)}
 def scene():
     bpy.ops.wm.read_factory_settings(use_empty=True)
     return bpy.context.scene
-
-
-def renderer(*outputs, shape=SHAPE, **options):
-    return btb.LabelRenderer(btb.Camera(shape=shape), outputs or ("ids", "depth"), **options)
 
 
 def paint(obj, seed):
@@ -61,7 +67,7 @@ def test_flow_warps_one_picture_onto_the_next(what, kind):
     flat_white()
     viewport().shading.color_type = "VERTEX"
     picture = btb.OffScreenRenderer(btb.Camera(shape=(240, 320)), mode="rgb", samples=1)
-    labels = renderer("ids", "flow", shape=(240, 320))
+    labels = label_renderer("ids", "flow", shape=(240, 320))
     before, labels_before = picture.render(), labels.render()
     assert np.isnan(labels_before["flow_forward"]).all()
     assert labels_before["occluded_forward"].all()
@@ -88,7 +94,7 @@ def test_flow_is_the_displacement_of_each_point(scene):
     """A plane across the view that moves by a metre: as many pixels as the projection says, with y down."""
     add_camera(kind="ORTHO", ortho_scale=8)
     plane = add_plane("plane", x=(-2, 2), y=(-2, 2))
-    labels = renderer("ids", "flow", shape=(64, 64))
+    labels = label_renderer("ids", "flow", shape=(64, 64))
     labels.render()
     plane.location = (0.5, 1, 0)
     drawn = labels.render()
@@ -104,7 +110,7 @@ def test_flow_of_a_mesh_that_got_other_corners_is_unknown():
     add_camera()
     cube = add_cube()
     add_cube("other", location=(3, 0, 0), half=0.5)
-    labels = renderer("ids", "flow")
+    labels = label_renderer("ids", "flow")
     labels.render()
     cube.data = mesh([(-1, -1, 0), (1, -1, 0), (0, 1, 0)], [(0, 1, 2)])
     drawn = labels.render()
@@ -120,7 +126,7 @@ def test_flow_knows_instances_again():
     leaf = add_cube("leaf", half=0.3, location=(0, 0, -50))
     tree = add_plane("tree", x=(-2, 2), y=(-2, 2))
     add_geometry_instances(tree, leaf)
-    labels = renderer("ids", "flow")
+    labels = label_renderer("ids", "flow")
     labels.render()
     tree.location.x = 0.5
     drawn = labels.render()
@@ -135,7 +141,7 @@ def test_flow_knows_instances_again():
 def test_a_picture_without_anything(first_is_empty):
     add_camera()
     cube = add_cube()
-    labels = renderer("ids", "flow")
+    labels = label_renderer("ids", "flow")
     cube.hide_set(first_is_empty)
     labels.render()
     cube.hide_set(not first_is_empty)
@@ -149,7 +155,7 @@ def test_what_was_behind_the_camera_has_no_flow():
     add_camera()
     cube = add_cube(location=(0, 0, 14))
     add_cube("still", location=(3, 0, 0))
-    labels = renderer("ids", "flow")
+    labels = label_renderer("ids", "flow")
     labels.render()
     cube.location.z = 0
     drawn = labels.render()
@@ -163,7 +169,7 @@ def test_objects_are_known_by_more_than_their_names():
     """One that is removed and made anew under its name is another one; one that is renamed is the same."""
     add_camera()
     old, renamed = add_cube("a", location=(-2, 0, 0)), add_cube("b", location=(2, 0, 0))
-    labels = renderer("ids", "flow")
+    labels = label_renderer("ids", "flow")
     labels.render()
     bpy.data.objects.remove(old)
     add_cube("a", location=(-1.5, 0, 0))
@@ -182,7 +188,7 @@ def test_objects_that_share_a_mesh_now_and_did_not_before():
     add_camera()
     first, second = add_cube("a", location=(-2, 0, 0)), add_cube("b", location=(2, 0, 0))
     second.data.vertices[7].co.x += 1
-    labels = renderer("ids", "flow")
+    labels = label_renderer("ids", "flow")
     labels.render()
     second.data = first.data
     drawn = labels.render()
