@@ -62,14 +62,14 @@ def check_account(stats: btt.StreamStats, count: int) -> None:
 
 def kill_in_between(batches: Iterable[dict], launcher: btt.BlenderLauncher, at: dict[int, int]) -> Iterable[dict]:
     """Kills instances when so many batches have come."""
-    killed = 0
+    killed: set[int] = set()
     for i, batch in enumerate(batches):
         if i in at:
             # Batches that were on their way come before the restart, and a process that is dead cannot be killed again.
-            while len(launcher.restarts) < killed:
+            while (pid := launcher.launch_info.pids[at[i]]) in killed:
                 time.sleep(0.01)
-            os.kill(launcher.launch_info.pids[at[i]], signal.SIGKILL)
-            killed += 1
+            os.kill(pid, signal.SIGKILL)
+            killed.add(pid)
         yield batch
 
 

@@ -9,6 +9,9 @@ bpy.context.preferences.view.show_splash = False
 channel = btb.BlenderOutputChannel(btargs.btsockets["DATA"], btargs.btid, send_hwm=2)
 camera = btb.Camera(shape=(48, 64))
 renderer = btb.OffScreenRenderer(camera, mode="rgb", samples=1)
+for area in bpy.context.window_manager.windows[0].screen.areas:
+    if area.type == "VIEW_3D":
+        area.spaces.active.shading.show_object_outline = False  # a pixel around the cube, where no surface is
 labels = btb.LabelRenderer(camera, ("ids", "depth", "normals_world", "flow"))
 anim = btb.AnimationController()
 calls = []
