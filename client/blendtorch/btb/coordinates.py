@@ -21,7 +21,7 @@ from ..labels.boxes3d import CORNERS
 from ..labels.projection import transform_points
 
 # Object types that draw no surface: they count as the point they sit at.
-_POINT_TYPES = frozenset({"EMPTY", "LIGHT", "CAMERA", "SPEAKER", "LIGHT_PROBE", "ARMATURE", "LATTICE"})
+POINT_TYPES = frozenset({"EMPTY", "LIGHT", "CAMERA", "SPEAKER", "LIGHT_PROBE", "ARMATURE", "LATTICE"})
 # Object types whose vertices sit in the attribute "position" and which cannot be turned into a mesh.
 _POSITION_TYPES = frozenset({"POINTCLOUD", "CURVES"})
 _MESHABLE_TYPES = frozenset({"MESH", "CURVE", "SURFACE", "FONT", "META"})
@@ -163,7 +163,7 @@ def evaluated_pieces(
     evaluated_objs = [evaluated(obj, depsgraph) for obj in objs]
     pieces: dict[bpy.types.Object, list[Piece]] = {}
     for obj_eval in evaluated_objs:
-        own = _is_drawn(obj_eval, depsgraph) and obj_eval.type not in _POINT_TYPES
+        own = _is_drawn(obj_eval, depsgraph) and obj_eval.type not in POINT_TYPES
         pieces[obj_eval.original] = [_piece(obj_eval, obj_eval.matrix_world, triangles)] if own else []
 
     # Walking over all instances of a scene is what takes time, so only do so where there can be any.
@@ -172,7 +172,7 @@ def evaluated_pieces(
             pieces[owner].append(piece)
 
     for obj_eval in evaluated_objs:
-        if not pieces[obj_eval.original] and obj_eval.type in _POINT_TYPES:
+        if not pieces[obj_eval.original] and obj_eval.type in POINT_TYPES:
             nothing = np.empty((0, 3), dtype=np.int32)
             matrix = np.array(obj_eval.matrix_world, dtype=np.float64)
             pieces[obj_eval.original].append(Piece(obj_eval.original, matrix, np.zeros((1, 3)), nothing))
@@ -211,7 +211,7 @@ def _instanced_pieces(
     # mesh that they make under the instancer's own name.
     cache: dict[tuple[int, int], Piece] = {}
     for instance in depsgraph.object_instances:
-        if not instance.is_instance or instance.object.type in _POINT_TYPES:
+        if not instance.is_instance or instance.object.type in POINT_TYPES:
             continue
         owner = instance.parent.original
         if owner not in owners:
@@ -236,7 +236,7 @@ def _read_mesh(obj_eval: bpy.types.Object, triangles: bool) -> tuple[np.ndarray,
     """Read local vertices, (N, 3) float64, and triangles, (T, 3) int32, of one evaluated object."""
     no_triangles = np.empty((0, 3), dtype=np.int32)
     if obj_eval.type in _POSITION_TYPES:
-        return _read_vectors(obj_eval.data.attributes["position"].data, "vector"), no_triangles
+        return read_vectors(obj_eval.data.attributes["position"].data, "vector"), no_triangles
     if obj_eval.type not in _MESHABLE_TYPES:
         raise SceneError(
             f"object {obj_eval.name!r} of type {obj_eval.type} has no vertices that Blender could tell; convert it "
@@ -247,7 +247,7 @@ def _read_mesh(obj_eval: bpy.types.Object, triangles: bool) -> tuple[np.ndarray,
         # Bare splines made by geometry nodes: no surface, drawn as an overlay at most.
         return np.empty((0, 3)), no_triangles
     try:
-        vertices = _read_vectors(mesh.vertices, "co")
+        vertices = read_vectors(mesh.vertices, "co")
         if not triangles:
             return vertices, no_triangles
         mesh.calc_loop_triangles()
@@ -258,7 +258,8 @@ def _read_mesh(obj_eval: bpy.types.Object, triangles: bool) -> tuple[np.ndarray,
         obj_eval.to_mesh_clear()
 
 
-def _read_vectors(collection: bpy.types.bpy_prop_collection, attribute: str) -> np.ndarray:
+def read_vectors(collection: bpy.types.bpy_prop_collection, attribute: str) -> np.ndarray:
+    """Read a vector of each item, (N, 3) float64."""
     # float32 is what Blender stores: foreach_get then copies memory instead of converting item by item.
     flat = np.empty(3 * len(collection), dtype=np.float32)
     collection.foreach_get(attribute, flat)

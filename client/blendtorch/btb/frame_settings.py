@@ -8,10 +8,9 @@ from ..errors import ConfigError, SceneError
 from . import compat
 from .camera import Camera
 from .temporary_settings import TemporarySettings
+from .workbench import WORKBENCH_AA
 
 ENGINES = ("EEVEE", "CYCLES", "WORKBENCH")
-# The samples that Workbench can take, by Blender's names of its anti-aliasing methods.
-_WORKBENCH_AA = {1: "OFF", 5: "5", 8: "8", 11: "11", 16: "16", 32: "32"}
 _SMALLEST_SIDE = 4
 
 
@@ -52,8 +51,8 @@ def check_samples(engine: str, samples: int | None) -> None:
     """
     if samples is None:
         return
-    if engine == "WORKBENCH" and samples not in _WORKBENCH_AA:
-        raise ConfigError(f"samples is {samples}, Workbench takes one of {', '.join(map(str, _WORKBENCH_AA))}.")
+    if engine == "WORKBENCH" and samples not in WORKBENCH_AA:
+        raise ConfigError(f"samples is {samples}, Workbench takes one of {', '.join(map(str, WORKBENCH_AA))}.")
     if engine not in ENGINES:
         raise ConfigError(f"samples is {samples}, and how engine {engine!r} is told of them is not known: pass None.")
 
@@ -120,7 +119,7 @@ def set_quality(
             change(scene.cycles, "samples", samples)
             change(view_layer, "samples", 0)  # which would win
         elif engine == "WORKBENCH":
-            change(scene.display, "render_aa", _WORKBENCH_AA[samples])
+            change(scene.display, "render_aa", WORKBENCH_AA[samples])
     if not quality.noise_free:
         return
     render = scene.render

@@ -9,8 +9,7 @@ import numpy as np
 
 from ..errors import ConfigError, SceneError
 from ..labels.projection import transform_points
-from .coordinates import evaluated
-from .label_scene import BARE_TYPES
+from .coordinates import POINT_TYPES, evaluated, read_vectors
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ def check_keypoints(keypoints: Sequence[Keypoint]) -> None:
 
 def is_shown(keypoint: Keypoint) -> bool:
     """Whether what the keypoint lies on or in is shown: its owner, and its object if it can have a surface."""
-    things = [] if keypoint.object.type in BARE_TYPES else [keypoint.object]
+    things = [] if keypoint.object.type in POINT_TYPES else [keypoint.object]
     return all(obj.visible_get() for obj in [*things, *([] if keypoint.owner is None else [keypoint.owner])])
 
 
@@ -132,9 +131,7 @@ def _on_mesh(obj: bpy.types.Object, keypoints: list[Keypoint]) -> np.ndarray:
             f"keypoint {keypoints[0].name!r}: object {obj.name!r} is of type {obj.type}, expected a mesh with vertices."
         )
     mesh = obj.to_mesh()  # unlike `obj.data` it has what is being edited
-    flat = np.empty(3 * len(mesh.vertices), np.float32)
-    mesh.vertices.foreach_get("co", flat)
-    vertices = flat.reshape(-1, 3).astype(np.float64)
+    vertices = read_vectors(mesh.vertices, "co")
     weights = _weights(mesh) if any(keypoint.vertex_group is not None for keypoint in keypoints) else {}
     obj.to_mesh_clear()
     positions = np.empty((len(keypoints), 3))

@@ -6,8 +6,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import ConfigError, SceneError
-from ..labels import projection
-from ..labels.camera import camera_labels
+from ..labels.camera import camera_labels, project
 from ..labels.flow import occlusion
 from ..labels.instances import instance_labels
 from ..labels.keypoints import OUTSIDE, keypoint_visibility
@@ -185,16 +184,13 @@ class LabelRenderer:
             table |= self._silhouettes.measure(snapshot, self._threshold).labels(table["pixels"], table["box"])
         labels = {"camera": camera, "instances": table}
         if keypoints:
-            labels["keypoints"] = self._keypoint_labels(keypoints)
+            labels["keypoints"] = self._keypoint_labels(keypoints, camera)
         return labels
 
-    def _keypoint_labels(self, keypoints: Sequence[Keypoint]) -> dict[str, Any]:
+    def _keypoint_labels(self, keypoints: Sequence[Keypoint], camera: dict[str, Any]) -> dict[str, Any]:
         snapshot, arrays = self._last()
         xyz_world = keypoint_positions(keypoints)
-        ndc, depth_m = projection.world_to_ndc(
-            xyz_world, snapshot.view.camera_from_world, snapshot.view.clip_from_camera
-        )
-        xy = projection.ndc_to_pixel(ndc, snapshot.view.shape)
+        xy, depth_m = project(xyz_world, camera)
         owners = ["" if keypoint.owner is None else keypoint.owner.name_full for keypoint in keypoints]
         owner_ids = np.array([snapshot.id_of_object(keypoint.owner) for keypoint in keypoints], np.uint32)
         visibility = keypoint_visibility(xy, depth_m, arrays["depth"], ids=arrays["ids"], owner_ids=owner_ids)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import bpy
 import numpy as np
 
+from .coordinates import POINT_TYPES
 from .label_classes import ClassFinder
 from .label_holes import Hole, HoleFinder
 from .label_surfaces import Surface, SurfaceCache
@@ -18,8 +19,6 @@ Key = tuple[int, int, tuple[int, ...]]
 object is renamed, and are not those of another one that gets its name."""
 
 _NO_ID = 2**31 - 1
-# Objects that never have a surface, so that they need no id.
-BARE_TYPES = frozenset({"EMPTY", "LIGHT", "CAMERA", "SPEAKER", "LIGHT_PROBE", "ARMATURE", "LATTICE"})
 
 
 @dataclass(frozen=True)
@@ -196,7 +195,7 @@ def _name_and_key(instance: bpy.types.DepsgraphObjectInstance) -> tuple[Name, Ke
 
 def _number(names: list[Name], view_layer: bpy.types.ViewLayer) -> np.ndarray:
     """Ids, (K,) uint32; see `Instances`."""
-    objects = sorted(obj.name_full for obj in view_layer.objects if obj.type not in BARE_TYPES)
+    objects = sorted(obj.name_full for obj in view_layer.objects if obj.type not in POINT_TYPES)
     # A background set's objects are drawn, and are not of the view layer.
     objects += sorted({name for instancer, name, _ in names if not instancer} - set(objects))
     id_of = {name: i for i, name in enumerate(objects, start=1)}

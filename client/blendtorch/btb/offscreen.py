@@ -1,7 +1,5 @@
 """Pictures of what the 3D viewport shows, drawn off screen and read back without a file."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +11,9 @@ from mathutils import Matrix
 from ..errors import ConfigError
 from .camera import Camera, as_camera
 from .gpu_context import ensure_gpu_context
+from .temporary_settings import TemporarySettings
 from .viewport import require_viewport
+from .workbench import WORKBENCH_AA
 
 Mode = Literal["rgb", "rgba", "bgr"]
 Origin = Literal["upper-left", "lower-left"]
@@ -22,8 +22,6 @@ Shading = Literal["WIREFRAME", "SOLID", "MATERIAL", "RENDERED"]
 _CHANNELS = {"rgb": 3, "rgba": 4, "bgr": 3}
 _ORIGINS = ("upper-left", "lower-left")
 _SHADINGS = ("WIREFRAME", "SOLID", "MATERIAL", "RENDERED")
-# The samples that Solid and Wireframe shading can take, by Blender's names of its anti-aliasing methods.
-_SOLID_AA = {1: "OFF", 5: "5", 8: "8", 11: "11", 16: "16", 32: "32"}
 
 
 @dataclass
@@ -131,7 +129,8 @@ class OffScreenRenderer:
         scene, view_layer = bpy.context.scene, bpy.context.view_layer
         space, region = require_viewport()
         _apply_style(space, self._style)
-        with _sampling(self.samples, self._style, scene):
+        with TemporarySettings() as change:
+            _set_samples(change, self.samples, self._style, scene)
             # A change of colour settings or of a property is drawn only once the view layer has taken it over.
             view_layer.update()
             target.draw_view3d(
@@ -169,25 +168,14 @@ def _apply_style(space: bpy.types.SpaceView3D, style: _Style) -> None:
             setattr(owner, name, value)
 
 
-@contextmanager
-def _sampling(samples: int | None, style: _Style, scene: bpy.types.Scene) -> Iterator[None]:
-    """Sets the number of samples; the user's preferences, which rule Solid shading, are put back afterwards."""
+def _set_samples(change: TemporarySettings, samples: int | None, style: _Style, scene: bpy.types.Scene) -> None:
+    """Sets the number of samples; the user's preferences, which rule Solid shading, for as long as `change` lasts."""
     if samples is None:
-        yield
-    elif style.shading in {"SOLID", "WIREFRAME"}:
-        system = bpy.context.preferences.system
-        before = system.viewport_aa
-        if before != _SOLID_AA[samples]:
-            system.viewport_aa = _SOLID_AA[samples]
-        try:
-            yield
-        finally:
-            if before != _SOLID_AA[samples]:
-                system.viewport_aa = before
-    else:
-        if scene.eevee.taa_samples != samples:
-            scene.eevee.taa_samples = samples
-        yield
+        return
+    if style.shading in {"SOLID", "WIREFRAME"}:
+        change(bpy.context.preferences.system, "viewport_aa", WORKBENCH_AA[samples])
+    elif scene.eevee.taa_samples != samples:
+        scene.eevee.taa_samples = samples
 
 
 def _check(name: str, value: object, allowed: tuple[str, ...]) -> None:
@@ -196,5 +184,5 @@ def _check(name: str, value: object, allowed: tuple[str, ...]) -> None:
 
 
 def _check_samples(samples: int | None, shading: str) -> None:
-    if shading in {"SOLID", "WIREFRAME"} and samples is not None and samples not in _SOLID_AA:
-        raise ConfigError(f"samples is {samples}, {shading} shading takes one of {', '.join(map(str, _SOLID_AA))}.")
+    if shading in {"SOLID", "WIREFRAME"} and samples is not None and samples not in WORKBENCH_AA:
+        raise ConfigError(f"samples is {samples}, {shading} shading takes one of {', '.join(map(str, WORKBENCH_AA))}.")
