@@ -37,7 +37,7 @@ class PickleNotAllowedError(ProtocolError, TypeError):
 
 
 class EncodeError(BlendTorchError, ValueError):
-    """A message cannot be expressed within the limits of the protocol."""
+    """A message or a sample cannot be expressed within the limits of the protocol or of a recording."""
 
 
 class AddressError(BlendTorchError, OSError):
@@ -82,3 +82,11 @@ class LabelError(BlendTorchError, ValueError):
 
 class ExrError(BlendTorchError, ValueError):
     """Not an EXR file, a damaged one, or one of a kind that is not read here."""
+
+
+class RecordingError(BlendTorchError, ValueError):
+    """A recording, or a sample of it, is damaged, incomplete, or none that BlendTorch has written."""
+
+
+class RecordingWriteError(BlendTorchError, OSError):
+    """A recording cannot be written on: the disk is full, or the folder is not to be written to. What was written is kept."""

@@ -61,6 +61,16 @@ def violations(source: str, module: str, is_package: bool = False) -> list[str]:
         allowed = ["numpy", "blendtorch.errors", "blendtorch.labels"]
         allowed += ["blendtorch.sensor", "blendtorch.srgb"] if is_within(module, "blendtorch.sensor") else []
         forbid({n for n in outside if not is_within(n, *allowed) and n != "blendtorch"}, "numpy, errors, labels")
+    if is_within(module, "blendtorch.recording"):
+        # Each image library where its format is asked for, and in one module.
+        allowed = ["numpy", "blendtorch.__version__", "blendtorch.errors", "blendtorch.recording"]
+        allowed += ["blendtorch.wire.body", "blendtorch.wire.file_lock"]
+        allowed += ["PIL", "OpenEXR"] if module == "blendtorch.recording.images" else []
+        forbid({n for n in outside if not is_within(n, *allowed) and n != "blendtorch"}, "numpy, errors, wire.body")
+    if is_within(module, "blendtorch.export"):
+        forbid(
+            {n for n in names if is_within(n, "bpy", "torch", "blendtorch.btb", "blendtorch.btt")}, "export: no side"
+        )
     if is_within(module, "blendtorch.btb"):
         forbid({n for n in names if is_within(n, "torch", "gymnasium", "blendtorch.btt")}, "btb never imports this")
     if is_within(module, "blendtorch.btt"):
@@ -110,6 +120,11 @@ BAD = [
     ("from ..btb import Camera", "blendtorch.labels.boxes"),
     ("from ..sensor import BrownConrady", "blendtorch.labels.boxes"),
     ("import torch", "blendtorch.sensor.noise"),
+    ("import torch", "blendtorch.recording.writer"),
+    ("from PIL import Image", "blendtorch.recording.writer"),
+    ("from ..wire.sockets import MessageSocket", "blendtorch.recording.writer"),
+    ("import torch", "blendtorch.export.coco"),
+    ("from ..btt import Recording", "blendtorch.export.coco"),
     ("import torch", "blendtorch.btb.camera"),
     ("from torch import nn", "blendtorch.btb.camera"),
     ("from gymnasium.spaces import Box", "blendtorch.btb.env.base"),
@@ -142,6 +157,9 @@ GOOD = [
     ),
     ("from ..labels.boxes import boxes_from_ids", "blendtorch.sensor.distortion"),
     ("import zmq", "blendtorch.wire.sockets"),
+    ("def f():\n    from PIL import Image", "blendtorch.recording.images"),
+    ("from ..wire.file_lock import try_lock", "blendtorch.recording.shard_files"),
+    ("import h5py\nfrom ..labels.boxes import boxes_from_ids", "blendtorch.export.hdf5"),
     ("import zmq\nfrom zmq.utils import z85", "blendtorch.wire.handshake"),
     ("from .. import __version__\nimport bpy, gpu, numpy\nfrom ..wire import Kind", "blendtorch.btb.session"),
     ("import torch, gymnasium\nfrom ..wire.sockets import MessageSocket", "blendtorch.btt.dataset"),

@@ -1,6 +1,6 @@
 """The training side: launches Blender and receives from it.
 
-Imports torch, `blendtorch.wire` and `blendtorch.labels`, never bpy.
+Imports torch, `blendtorch.wire`, `blendtorch.recording` and `blendtorch.labels`, never bpy.
 """
 
 from ..errors import (
@@ -16,21 +16,26 @@ from ..errors import (
     PickleNotAllowedError,
     ProtocolError,
     ProtocolVersionError,
+    RecordingError,
+    RecordingWriteError,
     ScriptError,
     UnknownSocketError,
 )
 from ..labels.check import LabelChecker, check_labels
 from ..labels.pictures import PANELS, depth_to_rgb, ids_to_rgb, normals_to_rgb, panels
+from ..recording import FieldSchema, Recording, RecordingSettings, RecordingWriter
 from ..wire.curve import CurveKeys
 from .collate import collate
 from .colors import linear_to_srgb, srgb_to_linear
 from .dataset import RemoteIterableDataset
 from .duplex import DuplexChannel
+from .file_dataset import FileDataset
 from .finder import Blender, find_blender
 from .launch_info import LaunchInfo
 from .launcher import BlenderLauncher
 from .montage import montage
 from .progress import progress
+from .replay_loader import ReplayLoader
 from .stats import InstanceStats, StreamStats
 from .stream import stream
 from .stream_loader import StreamLoader
@@ -47,6 +52,8 @@ __all__ = [
     "ConfigError",
     "CurveKeys",
     "DuplexChannel",
+    "FieldSchema",
+    "FileDataset",
     "InstanceError",
     "InstanceStartTimeout",
     "InstanceStats",
@@ -57,7 +64,13 @@ __all__ = [
     "PickleNotAllowedError",
     "ProtocolError",
     "ProtocolVersionError",
+    "Recording",
+    "RecordingError",
+    "RecordingSettings",
+    "RecordingWriteError",
+    "RecordingWriter",
     "RemoteIterableDataset",
+    "ReplayLoader",
     "Restart",
     "ScriptError",
     "StreamLoader",

@@ -6,11 +6,13 @@ from typing import Any
 from torch.utils.data import IterableDataset, get_worker_info
 
 from ..errors import ConfigError, PeerTimeout
+from ..recording.settings import Record, as_settings
 from ..wire.curve import CurveKeys
 from ..wire.recycled_memory import RecycledMemory
 from ..wire.sample_receiver import SampleReceiver
 from ..wire.sockets import DEFAULT_QUEUE_SIZE
 from .addresses import address_list
+from .stream_recorder import StreamRecorder
 
 Item = dict[str, Any]
 
@@ -28,6 +30,8 @@ class RemoteIterableDataset(IterableDataset[Any]):
         max_items: How many samples an iteration yields, all workers together; None until all scripts have ended. Workers
             get equal shares. What they do not take waits for the next iteration.
         item_transform: Called on each sample, in the worker; what it returns is yielded.
+        record: A folder, or `btt.RecordingSettings`, to record samples into, before `item_transform`. Each worker writes its
+            own shards. A folder that holds an interrupted recording of this stream is gone on with.
         queue_size: How many samples per instance and worker may wait here that do not come by shared memory. At Blender's
             side wait `send_hwm` more.
         timeoutms: How many milliseconds to wait for each sample.
@@ -44,6 +48,7 @@ class RemoteIterableDataset(IterableDataset[Any]):
         max_items: int | None = None,
         item_transform: Callable[[Item], Any] | None = None,
         *,
+        record: Record | None = None,
         queue_size: int = DEFAULT_QUEUE_SIZE,
         timeoutms: float = 30_000,
         allow_pickle: bool = False,
@@ -54,6 +59,7 @@ class RemoteIterableDataset(IterableDataset[Any]):
             raise ConfigError(f"max_items is {max_items}, expected 0 or more, or None for an endless stream.")
         if queue_size < 1 or timeoutms <= 0:
             raise ConfigError(f"queue_size is {queue_size} and timeoutms {timeoutms}, expected positive numbers.")
+        self._record = None if record is None else as_settings(record)
         self._max_items = max_items
         self._item_transform = item_transform
         self._timeout_s = timeoutms / 1000
@@ -71,16 +77,22 @@ class RemoteIterableDataset(IterableDataset[Any]):
             AuthenticationError: An instance wants keys, see `curve`.
             ProtocolVersionError: An instance speaks another version of the protocol.
             PickleNotAllowedError: A sample holds a pickle, and `allow_pickle` is false.
+            RecordingWriteError: The disk that is recorded to is full or has failed; what was recorded is kept.
+            EncodeError: A field cannot be recorded; names it.
         """
         left = self._share()
         if left == 0:
             return
         # Made here, not in __init__: this runs in the worker, and sockets do not survive a fork.
+        worker = get_worker_info()
+        recorder = (
+            None if self._record is None else StreamRecorder(self._record, {}, 0 if worker is None else worker.id)
+        )
         receiver = SampleReceiver(self._addresses, **self._options)
         memory = RecycledMemory(_MOST_KEPT)
         try:
             while left is None or left > 0:
-                item = self._receive(receiver, memory)
+                item = self._receive(receiver, memory, recorder)
                 if item is None:
                     return
                 yield item if self._item_transform is None else self._item_transform(item)
@@ -88,6 +100,8 @@ class RemoteIterableDataset(IterableDataset[Any]):
                     left -= 1
         finally:
             receiver.close()
+            if recorder is not None:
+                recorder.close()
 
     def _share(self) -> int | None:
         """How many of `max_items` are this worker's."""
@@ -97,7 +111,9 @@ class RemoteIterableDataset(IterableDataset[Any]):
         share, rest = divmod(self._max_items, worker.num_workers)
         return share + (worker.id < rest)
 
-    def _receive(self, receiver: SampleReceiver, memory: RecycledMemory) -> Item | None:
+    def _receive(
+        self, receiver: SampleReceiver, memory: RecycledMemory, recorder: StreamRecorder | None
+    ) -> Item | None:
         """The next sample; None when all scripts have ended."""
         try:
             group = receiver.receive(1, self._timeout_s)
@@ -107,6 +123,10 @@ class RemoteIterableDataset(IterableDataset[Any]):
             ) from None
         if group is None:
             return None
-        (item,) = group.items(memory)
-        group.release()
+        try:
+            if recorder is not None:
+                recorder.record(group)
+            (item,) = group.items(memory)
+        finally:
+            group.release()
         return item

@@ -11,8 +11,10 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from ..errors import ConfigError, InstanceStartTimeout, MissingFileError, PeerTimeout
+from ..recording.origin import identity_of
 from ..wire import LaunchArguments
 from ..wire.curve import ENVIRONMENT_VARIABLE, CurveKeys, needs_curve
 from ..wire.launch_args import DEFAULT_SHM_BYTES
@@ -141,6 +143,7 @@ class BlenderLauncher:
         self._num_instances = num_instances
         self._named_sockets = list(named_sockets)
         self.seed = secrets.randbelow(2**31) if seed is None else seed
+        self._blender_version = ""
         self._background = background
         self._instance_args = [list(map(str, args)) for args in instance_args or [[]] * num_instances]
         self._choose_addresses = partial(
@@ -168,6 +171,7 @@ class BlenderLauncher:
         if self._folders:
             raise ConfigError("this launcher is running already; leave its `with` block first.")
         blender = find_blender(self._blend_path, windowed=not self._background)
+        self._blender_version = blender.version_string
         log.info("launching %d x Blender %s (%s)", self._num_instances, blender.version_string, blender.path)
         try:
             # On a thread, for Ctrl-C reaches the main one only: no process may be started and not be noted.
@@ -203,6 +207,23 @@ class BlenderLauncher:
         """Whether any instance is being restarted; its stream goes on when it runs again."""
         monitor = self._monitor  # another thread may close this launcher
         return monitor is not None and monitor.restarting
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Where the samples come from, for a recording's metadata.
+
+        Blender's version, the seed, how many instances there are, the arguments of all of them (or a list for each, where
+        they differ), and names and SHA-256 of the scene and the script.
+        """
+        alike = all(args == self._instance_args[0] for args in self._instance_args)
+        return {
+            "blender": self._blender_version,
+            "seed": self.seed,
+            "num_instances": self._num_instances,
+            "scene": identity_of(self._scene),
+            "script": identity_of(self._script),
+            "instance_args": self._instance_args[0] if alike else self._instance_args,
+        }
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Waits until all instances have ended for good.

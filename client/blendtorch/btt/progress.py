@@ -8,12 +8,13 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from .replay_loader import ReplayLoader
 from .stream_loader import StreamLoader
 
 _TELL_EVERY = 8  # batches: to tell takes longer than to load a small one
 
 
-def progress(loader: StreamLoader) -> Iterator[Any]:
+def progress(loader: StreamLoader | ReplayLoader) -> Iterator[Any]:
     """Iterates over a loader with a progress bar, and `loader.stats()` as a line below it.
 
     Args:

@@ -11,14 +11,17 @@ from typing import Any
 import torch
 
 from ..errors import PeerTimeout
+from ..recording.settings import Record
 from ..wire.group import Group
 from ..wire.sample_receiver import SampleReceiver
 from ..wire.source import Source
 from .batch import Batch, BatchBuilder, Delivery, of_views
 from .buffer_pool import BufferPool
+from .device import to_device
 from .kept_batch import keep
 from .launcher import BlenderLauncher
 from .pinning import Pinner
+from .stream_recorder import StreamRecorder
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +65,7 @@ class StreamConnection:
         owed: list[tuple[int, int, int]] | None,
         streams: list[str],
         launcher: BlenderLauncher | None,
+        record: Record | None,
     ) -> None:
         self._addresses = addresses
         self._batch_size = batch_size
@@ -74,6 +78,7 @@ class StreamConnection:
         self._launcher = launcher
         self._pool = pool
         self._pinner = pinner
+        self._recorder = None if record is None else StreamRecorder(record, {} if launcher is None else launcher.origin)
         self.receiver = SampleReceiver(addresses, owed=owed, streams=streams, **receive_options)
         self.queue: queue.Queue[_Queued] = queue.Queue(prefetch)
         self.dropped = 0
@@ -119,6 +124,8 @@ class StreamConnection:
     def close(self) -> None:
         """To be called after `end`."""
         self.receiver.close()
+        if self._recorder is not None:
+            self._recorder.close()
 
     def abandon(self) -> None:
         """Ends all this, soon: in the background thread, if that runs, for any thread may happen to call this."""
@@ -128,7 +135,7 @@ class StreamConnection:
             if self._running:
                 return
         self._take_back()
-        self.receiver.close()
+        self.close()
 
     def _take_back(self) -> None:
         with contextlib.suppress(queue.Empty):
@@ -155,7 +162,7 @@ class StreamConnection:
                     if self._transform is not None:
                         delivery.batch = self._transform(delivery.batch)
                     if self._device is not None:
-                        delivery.batch = _to(delivery.batch, self._device)
+                        delivery.batch = to_device(delivery.batch, self._device)
                     passed_on = self._put(delivery)
                 finally:
                     if not passed_on:
@@ -171,7 +178,7 @@ class StreamConnection:
             if not self._abandoned:
                 return
         self._take_back()
-        self.receiver.close()
+        self.close()
 
     def _put(self, what: _Queued) -> bool:
         while not self._stop.is_set():
@@ -188,6 +195,13 @@ class StreamConnection:
             group = self._receive(self._batch_size if self._whole else self._builder.missing)
             if group is None:
                 break
+            if self._recorder is not None:
+                try:
+                    self._recorder.record(group)
+                except BaseException:
+                    group.release()
+                    self.dropped += len(group)
+                    raise
             source = self.receiver.sources[group.source]
             if self._taken_from.get(group.source, source) is not source and self._builder.count:
                 # Samples of two launches in one batch could not be told apart.
@@ -298,18 +312,3 @@ class StreamConnection:
 
 def _is_batch(group: Group, batch_size: int) -> bool:
     return group.in_shared_memory and len(group) == batch_size and group.rests is None
-
-
-def _to(batch: Any, device: torch.device) -> Any:
-    """Moves the tensors of a batch, or what a transform has made of it, to a device."""
-    if isinstance(batch, torch.Tensor):
-        there = batch.to(device, non_blocking=True)
-        if device.type == "cuda":
-            torch.cuda.current_stream(device).synchronize()
-        return there
-    if isinstance(batch, dict):
-        return {name: _to(value, device) for name, value in batch.items()}
-    if isinstance(batch, list | tuple):
-        moved = [_to(value, device) for value in batch]
-        return type(batch)(*moved) if hasattr(batch, "_fields") else type(batch)(moved)  # a named tuple
-    return batch

@@ -12,12 +12,14 @@ from typing import Any
 import torch
 
 from ..errors import ConfigError
+from ..recording.settings import Record, as_settings
 from ..wire.curve import CurveKeys
 from ..wire.sample_receiver import Order
 from ..wire.sockets import DEFAULT_QUEUE_SIZE
 from .addresses import address_list
 from .batch import Batch, Delivery
 from .buffer_pool import BufferPool
+from .device import wants_pinning
 from .launcher import BlenderLauncher
 from .pinning import Pinner
 from .stats import InstanceStats, StreamStats
@@ -56,6 +58,9 @@ class StreamLoader:
             samples of one instance, and is valid until the next one is asked for (what runs on the current CUDA stream is
             waited for; copies on other streams are yours to wait for). Where samples do not come by shared memory, or do
             not stack, or another receiver has begun a batch of the same instance, batches are copied all the same.
+        record: A folder, or `btt.RecordingSettings`, to record what comes into, before `transform`: every sample that
+            arrives, also when it is in no batch any more. A folder that holds an interrupted recording of this stream is
+            gone on with.
         timeoutms: How many milliseconds to wait for a sample. With `copy=False` it is not counted while a batch is in use
             or waits to be used, for there may be no room for samples; with `btt.stream` not while an instance is being
             restarted.
@@ -84,6 +89,7 @@ class StreamLoader:
         drop_last: bool = False,
         order: Order = "arrival",
         copy: bool = True,
+        record: Record | None = None,
         timeoutms: float = 30_000,
         queue_size: int = DEFAULT_QUEUE_SIZE,
         allow_pickle: bool = False,
@@ -106,11 +112,7 @@ class StreamLoader:
         if order not in ("arrival", "index"):
             raise ConfigError(f"order is {order!r}, expected 'arrival' or 'index'.")
         self._device = None if device is None else torch.device(device)
-        if pin_memory is None:
-            pin_memory = self._device is not None and self._device.type == "cuda"
-        if pin_memory and not torch.cuda.is_available():
-            what = "pin_memory=True" if self._device is None else f"device={device!r}"
-            raise ConfigError(f"{what} needs CUDA, and torch finds none. Leave it out.")
+        pin_memory = wants_pinning(self._device, pin_memory)
         self.batch_size = batch_size
         self.num_batches = num_batches
         # By index, samples of several instances come in turn: batches of one instance's would be out of order. Where copies
@@ -142,6 +144,7 @@ class StreamLoader:
             pool=pool,
             pinner=self._pinner,
             receive_options=receive_options,
+            record=None if record is None else as_settings(record),
         )
         self._connection: StreamConnection | None = None
         self._lock = threading.RLock()  # of all below, but not while a batch is waited for
@@ -177,6 +180,8 @@ class StreamLoader:
             AuthenticationError: An instance wants keys, see `curve`.
             ProtocolVersionError: An instance speaks another version of the protocol.
             PickleNotAllowedError: A sample holds a pickle, and `allow_pickle` is false.
+            RecordingWriteError: The disk that is recorded to is full or has failed; what was recorded is kept.
+            EncodeError: A field cannot be recorded; names it.
         """
         closes = self._closes
         self._batches, self._batches_before = self._batches_before, 0

@@ -1,0 +1,66 @@
+"""Records the samples of a stream as they arrive."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..recording.settings import Record
+from ..recording.writer import RecordingWriter, settings_for
+from ..wire.group import Group
+
+
+class StreamRecorder:
+    """Records what a receiver takes. Keys are INDEX-RANK: the sample's index, and its number among the samples of that.
+
+    So the same sample has the same key whatever the number of instances, and one that comes again is not recorded again.
+
+    Args:
+        record: The folder, or all settings.
+        origin: What is known of where samples come from.
+        worker: A number for the names of the shards.
+
+    Raises:
+        ConfigError: The folder holds a recording of another stream.
+        RecordingWriteError: It cannot be written to.
+    """
+
+    def __init__(self, record: Record, origin: Mapping[str, Any], worker: int = 0) -> None:
+        self._writer = RecordingWriter(settings_for(record, origin), worker=worker)
+
+    def record(self, group: Group) -> None:
+        """Writes samples, before their memory is given back.
+
+        Raises:
+            RecordingWriteError: The disk is full or has failed.
+            EncodeError: A field cannot be recorded; names it.
+        """
+        for index, rank, sample in zip(group.index.tolist(), group.done.tolist(), views(group), strict=True):
+            self._writer.write(sample, f"{index:09d}-{rank:04d}")
+
+    def close(self) -> None:
+        """Ends the recording; it can be gone on with."""
+        self._writer.close()
+
+
+def views(group: Group) -> Iterator[dict[str, Any]]:
+    """The samples of a group, their arrays where they lie: valid until its release."""
+    for i in range(len(group)):
+        sample = {
+            name: _boolean(values[i, ...])
+            if group.kinds[name].kind == "array"
+            else group.kinds[name].read(values[i, ...])
+            for name, values in group.fields.items()
+        }
+        sample |= group.rests[i] if group.rests else {}
+        yield sample | {
+            "btid": group.btid,
+            "btepoch": int(group.epoch[i]),
+            "btseq": int(group.seq[i]),
+            "btindex": int(group.index[i]),
+        }
+
+
+def _boolean(values: np.ndarray) -> np.ndarray:
+    """Booleans as 0 and 1, whatever the sender calls true."""
+    return values.view(np.uint8) != 0 if values.dtype == np.bool_ else values

@@ -1,0 +1,181 @@
+"""Reads a recording: a list of samples, each read when it is asked for."""
+
+import logging
+import os
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from ..errors import MissingFileError, RecordingError
+from .description import FieldSchema
+from .file_io import OpenFiles
+from .shard import Shard
+from .shard_files import shards_of
+
+log = logging.getLogger(__name__)
+
+Source = str | os.PathLike | Sequence[str | os.PathLike]
+
+
+class Recording(Sequence[dict[str, Any]]):
+    """The samples of a recording, in the order in which each writer wrote them. Opening it executes nothing.
+
+    `recording[i]` is a sample: a dict of its fields, as they were when it was recorded. Arrays are read-only, and lie in
+    the file (memory-mapped): what is not looked at is not read. Images are decoded. A slice, and `a + b`, are recordings,
+    too.
+
+    Shards that are being written, or were left by a writer that was killed, are read as far as they go at this moment. What
+    is damaged, incomplete or none of BlendTorch's is passed over, and counted.
+
+    Args:
+        source: A folder, a shard (.tar), or several of them.
+
+    Raises:
+        MissingFileError: There is nothing, or no shard in the folder.
+        RecordingError: None of the shards can be read as a recording.
+
+    Attributes:
+        skipped: How many samples were passed over.
+        problems: Why, in words; also of shards that cannot be read at all.
+        shards: The files.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._files = OpenFiles()
+        self._shards: list[Shard] = []
+        self.problems: list[str] = []
+        for path in _paths(source):
+            try:
+                self._shards.append(Shard(path, self._files))
+            except (RecordingError, OSError) as error:
+                self.problems.append(f"{path} {error}" if isinstance(error, RecordingError) else f"{path}: {error}")
+        if not self._shards:
+            raise RecordingError(
+                "; ".join(self.problems[:3]) + ". Expected what btt.RecordingWriter or `blendtorch record` has written."
+            )
+        self.problems += [f"{shard.path}: {problem}" for shard in self._shards for problem in shard.index.problems]
+        self.skipped = sum(shard.index.skipped for shard in self._shards)
+        starts = [0, *accumulate(len(shard.index) for shard in self._shards)]
+        self._starts = starts
+        self._rows = self._distinct(np.arange(starts[-1]))
+        if self.problems:
+            log.warning("%d sample(s) were passed over: %s", self.skipped, "; ".join(self.problems[:5]))
+
+    @property
+    def shards(self) -> list[Path]:
+        """The files, in order."""
+        return [shard.path for shard in self._shards]
+
+    @cached_property
+    def keys(self) -> list[str]:
+        """The samples' keys, each once."""
+        return [key.decode() for key in self._all_keys()[self._rows].tolist()]
+
+    @cached_property
+    def metadata(self) -> dict[str, Any]:
+        """What is known of the recording: versions, seed, scene, and what was given. Later shards win."""
+        return {name: value for shard in self._shards for name, value in shard.index.description.metadata.items()}
+
+    @cached_property
+    def schema(self) -> dict[str, FieldSchema]:
+        """What the fields are, over all samples that are stored as they are ("npy"); of others as each shard's first is."""
+        schema: dict[str, FieldSchema] = {}
+        for shard in self._shards:
+            for name, field in _schema_of(shard).items():
+                schema[name] = schema[name].merged(field) if name in schema else field
+        return schema
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Recording": ...
+    def __getitem__(self, index: int | slice) -> "dict[str, Any] | Recording":
+        """A sample, or a recording of some of them.
+
+        Raises:
+            IndexError: There is no such sample.
+            RecordingError: The sample is damaged.
+            ConfigError: A library for an encoding is missing; names it.
+        """
+        if isinstance(index, slice):
+            return self._of(self._rows[index])
+        shard, row = self.locate(index)
+        arrays = {name: shard.view(row, name) for name in shard.fields}
+        sample: dict[str, Any] = {name: array for name, array in arrays.items() if array is not None}
+        return sample | shard.rest(row)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return (self[i] for i in range(len(self)))
+
+    def __add__(self, other: "Recording") -> "Recording":
+        """The samples of both; of those with the same key this one's."""
+        merged = Recording.__new__(Recording)
+        merged._files = self._files
+        merged._shards = self._shards + other._shards
+        merged._starts = self._starts + [self._starts[-1] + start for start in other._starts[1:]]
+        merged.problems = self.problems + other.problems
+        merged.skipped = self.skipped + other.skipped
+        merged._rows = merged._distinct(np.concatenate([self._rows, other._rows + self._starts[-1]]))
+        return merged
+
+    def locate(self, index: int) -> tuple[Shard, int]:
+        """Where a sample is: its shard, and the number it has there.
+
+        Raises:
+            IndexError: There is no such sample.
+        """
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"there is no sample {index}; the recording has {len(self)}.")
+        row = int(self._rows[index])
+        number = bisect_right(self._starts, row) - 1
+        return self._shards[number], row - self._starts[number]
+
+    def _of(self, rows: np.ndarray) -> "Recording":
+        part = Recording.__new__(Recording)
+        part._files, part._shards, part._starts = self._files, self._shards, self._starts
+        part.problems, part.skipped, part._rows = self.problems, self.skipped, rows
+        return part
+
+    def _all_keys(self) -> np.ndarray:
+        return np.concatenate([shard.index.keys for shard in self._shards])
+
+    def _distinct(self, rows: np.ndarray) -> np.ndarray:
+        """The rows without those whose key came before."""
+        _, first = np.unique(self._all_keys()[rows], return_index=True)
+        if len(first) < len(rows):
+            twice = len(rows) - len(first)
+            self.skipped += twice
+            self.problems.append(f"{twice} sample(s) have the key of one before, and are passed over")
+        return rows[np.sort(first)]
+
+
+def _paths(source: Source) -> list[Path]:
+    if not isinstance(source, str | os.PathLike):
+        return [path for part in source for path in _paths(part)]
+    path = Path(source)
+    if not path.exists():
+        raise MissingFileError(f"there is no recording {path} (looked for {path.resolve()}). Check the path.")
+    if not path.is_dir():
+        return [path]
+    if found := shards_of(path):
+        return found
+    raise MissingFileError(f"{path} holds no shards (.tar). Is it the folder of a recording?")
+
+
+def _schema_of(shard: Shard) -> dict[str, FieldSchema]:
+    index = shard.index
+    schema = dict(index.description.schema)
+    for name, (column, encoding) in shard.fields.items():
+        kinds = [index.kind_table[number] for number in np.unique(index.kinds[:, column]) if number >= 0]
+        for i, kind in enumerate(kinds):
+            field = FieldSchema(kind.dtype, kind.shape, encoding)
+            schema[name] = schema[name].merged(field) if i else field
+    return schema

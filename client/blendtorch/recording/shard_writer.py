@@ -1,0 +1,104 @@
+"""Writes one shard: samples are appended, and those that are complete can be read, whatever happens to the writer."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..wire.body import Buffer
+from . import description as described
+from .description import Description
+from .file_io import BINARY, append
+from .settings import Fsync
+from .shard_files import PARTIAL, lock
+from .tar import BLOCK, END, member_header, padded
+
+_PADDING = bytes(BLOCK)
+
+Member = tuple[str, Sequence[Buffer], int]  # name, content, its size in bytes
+
+
+class ShardWriter:
+    """An open shard. Its name ends with ".partial" until it is ended.
+
+    Args:
+        path: Where the shard will be.
+        description: What it begins with.
+        fsync: When the disk is waited for.
+
+    Raises:
+        FileExistsError: There is such a shard.
+        OSError: It cannot be written.
+
+    Attributes:
+        samples: How many it has.
+        nbytes: Its size.
+    """
+
+    def __init__(self, path: Path, description: Description, fsync: Fsync) -> None:
+        self._path = path
+        self._partial = path.with_name(path.name + PARTIAL)
+        self._fsync = fsync
+        self.samples = 0
+        self.nbytes = 0
+        if path.exists():
+            raise FileExistsError(path)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | BINARY
+        self._descriptor = os.open(self._partial, flags, 0o666)
+        try:
+            lock(self._descriptor)
+            text = description.to_json()
+            self._write([(described.NAME, [text], len(text))])
+        except BaseException:
+            os.close(self._descriptor)
+            os.unlink(self._partial)
+            raise
+
+    def append(self, members: Sequence[Member]) -> None:
+        """Appends a sample, whole or not at all. The last member is the one that tells that it is complete.
+
+        Raises:
+            OSError: The disk is full, or has failed; the samples before are kept.
+        """
+        self._write(members)
+        self.samples += 1
+        if self._fsync == "sample":
+            os.fsync(self._descriptor)
+
+    def finish(self) -> None:
+        """Ends the shard and gives it its name; one without samples is removed.
+
+        Raises:
+            OSError: The disk is full, or has failed. The samples can be read all the same.
+        """
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor < 0:
+            return
+        try:
+            if not self.samples:
+                os.unlink(self._partial)
+                return
+            append(descriptor, [END], self.nbytes)
+            if self._fsync != "never":
+                os.fsync(descriptor)
+            os.rename(self._partial, self._path)
+            if self._fsync != "never":
+                _sync_folder(self._path.parent)
+        finally:
+            os.close(descriptor)
+
+    def _write(self, members: Sequence[Member]) -> None:
+        buffers: list[Buffer] = []
+        for name, content, size in members:
+            buffers += [member_header(name, size), *content, _PADDING[: padded(size) - size]]
+        self.nbytes = append(self._descriptor, buffers, self.nbytes)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Has the name of a new file survive a loss of power."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

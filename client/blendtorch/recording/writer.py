@@ -1,0 +1,191 @@
+"""Writes a recording."""
+
+import logging
+import operator
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from ..errors import ConfigError, RecordingWriteError
+from .description import Description
+from .members import members_of, schema_of
+from .recording import Recording
+from .settings import Record, RecordingSettings, as_settings
+from .shard_files import finish_abandoned, next_number, shard_name, shards_of
+from .shard_index import KEY
+from .shard_writer import Member, ShardWriter
+
+log = logging.getLogger(__name__)
+
+# What makes two launches the same stream; one recording holds one stream.
+_IDENTITY = ("seed", "scene", "script", "instance_args")
+
+
+class RecordingWriter:
+    """Appends samples to a recording: a folder of tar files that WebDataset's readers read, too (docs/recording.md).
+
+    What was written is readable at once, also after this process was killed. A recording that was interrupted is gone on
+    with in the same folder: samples that are there already are passed over. Several writers may write to one folder at a
+    time, each its own shards. Not thread-safe.
+
+    Args:
+        settings: The folder, or all settings.
+        worker: A number for the names of the shards, so that those of several writers can be told apart.
+
+    Raises:
+        ConfigError: A setting is out of range, or the folder holds a recording of another scene, script or seed.
+        RecordingWriteError: The folder cannot be written to.
+
+    Attributes:
+        settings: The settings.
+        samples: How many samples were written.
+        duplicates: How many were passed over, because they are there already.
+    """
+
+    def __init__(self, settings: Record, *, worker: int = 0) -> None:
+        self.settings = as_settings(settings)
+        self.samples = 0
+        self.duplicates = 0
+        self._worker = worker
+        self._folder = Path(self.settings.folder)
+        self._shard: ShardWriter | None = None
+        self._closed = False
+        self._keys: set[str] = set()
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(self._folder, os.W_OK):
+                raise PermissionError(f"no permission to write to {self._folder}")
+            finish_abandoned(self._folder)
+        except OSError as error:
+            raise RecordingWriteError(
+                f"cannot record into {self._folder}: {error}. Choose a folder that can be written to."
+            ) from None
+        if shards_of(self._folder):
+            before = Recording(self._folder)
+            self._check_same(before.metadata)
+            self._keys.update(before.keys)
+            log.info("%s holds %d samples already; the recording goes on.", self._folder, len(self._keys))
+
+    def write(self, sample: Mapping[str, Any], key: str | None = None) -> bool:
+        """Appends a sample.
+
+        Args:
+            sample: The fields: arrays (numpy, or tensors in main memory), numbers, texts, bytes, lists, tuples and dicts of
+                such. What `btt.RemoteIterableDataset` yields, for example.
+            key: What the sample is called, unique in the recording: letters, digits, "-" and "_". By default its place in
+                the stream, from `btindex` and `btseq`, or else a running number.
+
+        Returns:
+            Whether it was written; false when the recording has a sample of that key.
+
+        Raises:
+            EncodeError: A field cannot be recorded; names it. Nothing was written.
+            ConfigError: The key is not one; a library for an encoding is missing; the writer is closed.
+            RecordingWriteError: The disk is full or has failed. All samples before are kept, the writer is closed.
+        """
+        if self._closed:
+            raise ConfigError(
+                f"the recording in {self._folder} is closed. Make another RecordingWriter to go on with it."
+            )
+        key = self._default_key(sample) if key is None else key
+        if not KEY.fullmatch(key):
+            raise ConfigError(f"key is {key!r}, expected at most 64 letters, digits, '-' and '_'.")
+        if key in self._keys:
+            self.duplicates += 1
+            return False
+        members = members_of(key, sample, self.settings)
+        try:
+            if self._shard is None:
+                self._shard = self._open(sample)
+            self._append(self._shard, members)
+        except OSError as error:
+            self._fail(error)
+        self._keys.add(key)
+        self.samples += 1
+        return True
+
+    def close(self) -> None:
+        """Ends the recording; it can be gone on with.
+
+        Raises:
+            RecordingWriteError: The disk is full or has failed. All samples are kept.
+        """
+        self._closed = True
+        shard, self._shard = self._shard, None
+        if shard is not None:
+            try:
+                shard.finish()
+            except OSError as error:
+                raise RecordingWriteError(self._report(error)) from None
+
+    def __enter__(self) -> "RecordingWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _append(self, shard: ShardWriter, members: list[Member]) -> None:
+        shard.append(members)
+        if shard.samples >= self.settings.shard_samples or shard.nbytes >= self.settings.shard_bytes:
+            self._shard = None
+            shard.finish()
+
+    def _open(self, sample: Mapping[str, Any]) -> ShardWriter:
+        versions = {"blendtorch": __version__, "python": platform.python_version(), "numpy": np.__version__}
+        stored = {"encode": dict(self.settings.encode), "quality": self.settings.quality}
+        metadata = {**versions, **self.settings.metadata, "settings": stored}
+        description = Description(metadata, schema_of(sample, self.settings))
+        number = next_number(self._folder, self._worker)
+        while True:
+            try:
+                return ShardWriter(self._folder / shard_name(self._worker, number), description, self.settings.fsync)
+            except FileExistsError:  # another writer was faster
+                number += 1
+
+    def _default_key(self, sample: Mapping[str, Any]) -> str:
+        try:
+            return f"{operator.index(sample['btindex']):09d}-{operator.index(sample['btseq']):09d}"
+        except (KeyError, TypeError, ValueError):
+            number = len(self._keys)
+            while f"{number:09d}" in self._keys:
+                number += 1
+            return f"{number:09d}"
+
+    def _check_same(self, before: Mapping[str, Any]) -> None:
+        for name in _IDENTITY:
+            there, here = before.get(name), self.settings.metadata.get(name)
+            if there is not None and here is not None and there != here:
+                raise ConfigError(
+                    f"{self._folder} holds a recording whose {name} is {there}, this one's is {here}. Choose another "
+                    "folder, or remove that recording."
+                )
+
+    def _fail(self, error: OSError) -> None:
+        shard, self._shard, self._closed = self._shard, None, True
+        if shard is not None:
+            try:
+                shard.finish()
+            except OSError:
+                pass  # no room for its end, either: it is read without
+        raise RecordingWriteError(self._report(error)) from None
+
+    def _report(self, error: OSError) -> str:
+        return (
+            f"the recording in {self._folder} cannot be written on: {error.strerror or error}. Its {len(self._keys)} "
+            "samples are kept. Make room, and record into the same folder to go on."
+        )
+
+
+def settings_for(record: Record, origin: Mapping[str, Any]) -> RecordingSettings:
+    """The settings with what is known of where samples come from; what the settings say themselves wins."""
+    settings = as_settings(record)
+    return replace(settings, metadata={**origin, **settings.metadata})
