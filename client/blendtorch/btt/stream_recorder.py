@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ..recording.resume import key_of
 from ..recording.settings import Record
 from ..recording.writer import RecordingWriter, settings_for
 from ..wire.group import Group
@@ -36,7 +37,17 @@ class StreamRecorder:
             EncodeError: A field cannot be recorded; names it.
         """
         for index, rank, sample in zip(group.index.tolist(), group.done.tolist(), views(group), strict=True):
-            self._writer.write(sample, f"{index:09d}-{rank:04d}")
+            self._writer.write(sample, key_of(index, rank))
+
+    @property
+    def samples(self) -> int:
+        """How many samples were written; those that were there already are not counted."""
+        return self._writer.samples
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes were written."""
+        return self._writer.nbytes
 
     def close(self) -> None:
         """Ends the recording; it can be gone on with."""

@@ -28,6 +28,16 @@ def add_parser(subparsers: Any) -> None:
         "Its scene and script are relative to it. Options given here win.",
     )
     parser.add_argument("source", type=Path, metavar="CONFIG.json|SCENE.blend|SCRIPT.py", help="what to launch")
+    parser.add_argument(
+        "--sockets", dest="named_sockets", nargs="+", metavar="NAME", help="named sockets (default: DATA)"
+    )
+    add_launcher_options(parser)
+    parser.add_argument("--out", type=Path, default=Path("launch_info.json"), help="(default: %(default)s)")
+    parser.set_defaults(run=run, command="launch")
+
+
+def add_launcher_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that are arguments of the launcher."""
     parser.add_argument("--script", type=Path, help="Python script to run inside Blender")
     parser.add_argument("-n", "--num-instances", type=int, help="how many Blenders (default: 1)")
     parser.add_argument(
@@ -35,9 +45,6 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--port", dest="start_port", type=int, help="first tcp port (default: any free ones)")
     parser.add_argument("--seed", type=int, help="seed of the launch (default: drawn)")
-    parser.add_argument(
-        "--sockets", dest="named_sockets", nargs="+", metavar="NAME", help="named sockets (default: DATA)"
-    )
     parser.add_argument("--window", dest="background", action="store_false", default=None, help="with a window")
     parser.add_argument("--blender", dest="blend_path", help="blender executable, or Python that has bpy")
     parser.add_argument(
@@ -50,20 +57,13 @@ def add_parser(subparsers: Any) -> None:
         "--shm-bytes", type=int, metavar="BYTES", help="shared memory of each sample channel (default: 256 MiB)"
     )
     parser.add_argument("--log-dir", type=Path, help="folder in which the instances' logs stay")
-    parser.add_argument("--out", type=Path, default=Path("launch_info.json"), help="(default: %(default)s)")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Launches and waits; returns the exit status."""
     if not args.out.resolve().parent.is_dir():
         raise MissingFileError(f"there is no folder {args.out.resolve().parent} for --out {args.out}. Make it first.")
-    options = read_source(args.source)
-    options |= {key: value for key, value in vars(args).items() if key in CONFIG_KEYS and value is not None}
-    if options.get("script") is None:
-        raise ConfigError(
-            f"{args.source} names no script. Give one: blendtorch launch {args.source} --script SCRIPT.py"
-        )
+    options = launcher_options(args.source, args)
     # So that the launch info is removed then, too.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     console = Console()
@@ -90,6 +90,20 @@ def _wait(launcher: BlenderLauncher, info: LaunchInfo, out: Path) -> None:
         if restarts != launcher.restarts:
             restarts = list(launcher.restarts)
             info.save_json(out)
+
+
+def launcher_options(source: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """The launcher's arguments: those of the source, and the command line's, which win.
+
+    Raises:
+        MissingFileError: There is no such source.
+        ConfigError: It is none, or nothing names a script.
+    """
+    options = read_source(source)
+    options |= {key: value for key, value in vars(args).items() if key in CONFIG_KEYS and value is not None}
+    if options.get("script") is None:
+        raise ConfigError(f"{source} names no script. Give one: blendtorch {args.command} {source} --script SCRIPT.py")
+    return options
 
 
 def read_source(source: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import logging
 import os
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
@@ -75,6 +75,14 @@ class Recording(Sequence[dict[str, Any]]):
     def keys(self) -> list[str]:
         """The samples' keys, each once."""
         return [key.decode() for key in self._all_keys()[self._rows].tolist()]
+
+    @property
+    def parts(self) -> list[tuple[Mapping[str, Any], list[str]]]:
+        """For each shard what it says of itself, and the keys of all its samples."""
+        return [
+            (shard.index.description.metadata, [key.decode() for key in shard.index.keys.tolist()])
+            for shard in self._shards
+        ]
 
     @cached_property
     def metadata(self) -> dict[str, Any]:

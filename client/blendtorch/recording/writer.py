@@ -46,12 +46,14 @@ class RecordingWriter:
     Attributes:
         settings: The settings.
         samples: How many samples were written.
+        nbytes: How many bytes they take.
         duplicates: How many were passed over, because they are there already.
     """
 
     def __init__(self, settings: Record, *, worker: int = 0) -> None:
         self.settings = as_settings(settings)
         self.samples = 0
+        self.nbytes = 0
         self.duplicates = 0
         self._worker = worker
         self._folder = Path(self.settings.folder)
@@ -134,7 +136,9 @@ class RecordingWriter:
         self.close()
 
     def _append(self, shard: ShardWriter, members: list[Member]) -> None:
+        before = shard.nbytes
         shard.append(members)
+        self.nbytes += shard.nbytes - before
         if shard.samples >= self.settings.shard_samples or shard.nbytes >= self.settings.shard_bytes:
             self._shard = None
             shard.finish()

@@ -1,0 +1,166 @@
+"""`blendtorch record`: records what Blender publishes, with as many Blenders as wanted."""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from ..btt import BlenderLauncher, CurveKeys, LaunchInfo
+from ..btt.record_samples import record_samples
+from ..btt.stream_recorder import StreamRecorder
+from ..errors import ConfigError
+from ..recording import Recording, RecordingSettings
+from ..recording.resume import positions_after
+from ..recording.shard_files import shards_of
+from .launch import add_launcher_options, launcher_options
+
+_SOCKET = "DATA"
+
+
+def add_parser(subparsers: Any) -> None:
+    """Adds the sub-command."""
+    parser = subparsers.add_parser(
+        "record",
+        help="record what Blender publishes",
+        description="Records samples into a folder of tar shards. Run again with the same folder, it goes on where it "
+        "was interrupted.",
+    )
+    parser.add_argument(
+        "source",
+        metavar="SCRIPT.py|SCENE.blend|CONFIG.json|INFO.json|ADDRESS",
+        help="what to launch; or what to connect to: the launch info of `blendtorch launch`, or an address",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder to record into")
+    parser.add_argument(
+        "--samples", type=int, help="how many the recording shall have (default: until Ctrl-C, or the end)"
+    )
+    parser.add_argument(
+        "--encode",
+        nargs="+",
+        default=[],
+        metavar="FIELD=FORMAT",
+        help="store fields as png, jpg, webp or exr, such as image=png (default: as they are)",
+    )
+    parser.add_argument("--quality", type=int, default=95, help="of jpg and webp (default: %(default)s)")
+    parser.add_argument("--classes", nargs="+", default=[], metavar="ID=NAME", help="names of the labels' classes")
+    parser.add_argument(
+        "--shard-samples", type=int, default=RecordingSettings.shard_samples, help="(default: %(default)s)"
+    )
+    parser.add_argument(
+        "--shard-mb", type=float, default=1024, help="size at which a shard ends (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--fsync",
+        choices=["never", "shard", "sample"],
+        default="shard",
+        help="when to wait for the disk (default: shard)",
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=120, help="seconds to wait for a sample (default: %(default)s)"
+    )
+    add_launcher_options(parser)
+    parser.set_defaults(run=run, command="record")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Records; returns the exit status."""
+    if args.samples is not None and args.samples < 1:
+        raise ConfigError(f"--samples is {args.samples}, expected at least 1.")
+    metadata: dict[str, Any] = {"classes": _pairs("--classes", args.classes)} if args.classes else {}
+    settings = RecordingSettings(
+        args.out,
+        _pairs("--encode", args.encode),
+        args.quality,
+        args.shard_samples,
+        round(args.shard_mb * 2**20),
+        args.fsync,
+        metadata,
+    )
+    console = Console()
+    before = Recording(args.out) if args.out.is_dir() and shards_of(args.out) else None
+    there = 0 if before is None else len(before)
+    if args.samples is not None and there >= args.samples:
+        console.print(f"{args.out} has {there} samples already; nothing is to be done")
+        return 0
+    with ExitStack() as stack:
+        addresses, curve, origin, excused = _connect(args, before, stack, console)
+        recorder = StreamRecorder(settings, origin)
+        stack.callback(_tell, console, args.out, time.monotonic(), recorder)  # after it is closed
+        stack.callback(recorder.close)
+        columns = (SpinnerColumn(), TextColumn("recording"), BarColumn(), MofNCompleteColumn(), TextColumn("samples"))
+        with Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[size]}"), console=console) as bar:
+            task = bar.add_task("", total=args.samples, completed=there, size="")
+            record_samples(
+                addresses,
+                recorder,
+                None if args.samples is None else args.samples - there,
+                owed=None if before is None else positions_after(before, len(addresses)),
+                curve=curve,
+                timeout_s=args.timeout,
+                excused=excused,
+                progress=lambda: bar.update(
+                    task, completed=there + recorder.samples, size=f"{recorder.nbytes / 1e6:,.0f} MB"
+                ),
+            )
+    return 0
+
+
+def _connect(
+    args: argparse.Namespace, before: Recording | None, stack: ExitStack, console: Console
+) -> tuple[list[str], CurveKeys | None, dict[str, Any], Callable[[], bool]]:
+    """What to connect to, with which keys, where samples come from, and whether silence is excused."""
+    if "://" in args.source:
+        return [args.source], None, {}, lambda: False
+    source = Path(args.source)
+    if info := _launch_info(source):
+        return info.addresses[_SOCKET], info.curve, {}, lambda: False
+    options = launcher_options(source, args)
+    if options.get("seed") is None and before is not None and "seed" in before.metadata:
+        options["seed"] = before.metadata["seed"]  # the same stream is gone on with
+    launcher = BlenderLauncher(**{**options, "named_sockets": [_SOCKET]})
+    with console.status("starting Blender"):
+        stack.enter_context(launcher)
+
+    def excused() -> bool:
+        launcher.assert_alive()
+        return launcher.restarting
+
+    return launcher.launch_info.addresses[_SOCKET], launcher.launch_info.curve, launcher.origin, excused
+
+
+def _launch_info(source: Path) -> LaunchInfo | None:
+    """The launch info in a file; None where it is none."""
+    if source.suffix != ".json" or not source.is_file():
+        return None
+    try:
+        is_info = "addresses" in json.loads(source.read_text(encoding="utf-8"))
+    except (ValueError, TypeError):
+        return None
+    return LaunchInfo.load_json(source) if is_info else None
+
+
+def _pairs(option: str, values: list[str]) -> dict[str, str]:
+    """What FIELD=FORMAT options say."""
+    if bad := [value for value in values if "=" not in value]:
+        raise ConfigError(f"{option} has {bad[0]!r}, expected NAME=VALUE.")
+    return dict(value.split("=", 1) for value in values)
+
+
+def _tell(console: Console, folder: Path, started: float, recorder: StreamRecorder) -> None:
+    """What there is now."""
+    if not shards_of(folder):
+        console.print(f"{folder} has no samples")
+        return
+    recording = Recording(folder)
+    size = sum(path.stat().st_size for path in recording.shards)
+    rate = recorder.samples / max(1e-9, time.monotonic() - started)
+    console.print(
+        f"{folder} has {len(recording)} samples in {len(recording.shards)} shard(s), {size / 1e6:,.1f} MB; "
+        f"{recorder.samples} are new, {rate:.1f} a second"
+    )
