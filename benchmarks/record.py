@@ -2,18 +2,19 @@
 
 Samples are 640 x 480 RGBA uint8 and depth float32, stored as they are: 2.46 MB. Compared are
 
-- `write`, a `RecordingWriter` that waits for the disk at the end, with `dd`: `dd if=/dev/zero bs=1M conv=fsync` of as many
-  bytes into the same folder;
-- `stream-recorded`, what arrives in batches of 8 from a Blender that publishes 40 samples a second (98 MB/s), while it is
-  recorded, with `stream`, while it is not; `fast` and `fast-recorded` are the same from a Blender that publishes as fast as it
-  can;
-- `replay`, a shuffled `ReplayLoader` with batches of 8, with `copy`: one thread copies samples in random order from memory into
-  the rows of batch buffers. The recording is larger than the processor's cache, and in the page cache;
-- `webdataset`, the library, reading the same shards in order into batches of 8 of numpy arrays; `h5py` reading the same arrays
-  in random order from an HDF5 file, one sample a chunk;
+- `write`, a `RecordingWriter` that waits for the disk at the end, with `dd`: `dd if=/dev/zero bs=1M conv=fsync` of as
+  many bytes into the same folder;
+- `stream-recorded`, what arrives in batches of 8 from a Blender that publishes 40 samples a second, while it is
+  recorded, with `stream`, while it is not; `fast` and `fast-recorded` are the same from a Blender that publishes as
+  fast as it can;
+- `replay`, a shuffled `ReplayLoader` with batches of 8, with `copy`: one thread copies samples in random order from
+  memory into the rows of batch buffers. The recording is larger than the processor's cache, and in the page cache;
+- `webdataset`, the library, reading the same shards in order into batches of 8 of numpy arrays; `h5py` reading the
+  same arrays in random order from an HDF5 file, one sample a chunk;
 - `open`, opening a recording of 100,000 small samples, with `open-first`, doing so for the first time.
 
-Every round measures all rows one after the other, every other round backwards. Ratios are the medians of the rounds' ratios.
+Every round measures all rows one after the other, every other round backwards. Ratios are the medians of the rounds'
+ratios.
 """
 
 import io
