@@ -170,6 +170,8 @@ class StreamConnection:
                 if not passed_on:
                     return
                 del delivery  # the trainer's from now on: its memory is used again when that does not use it any more
+            if self._recorder is not None:
+                self._recorder.close()
             self._put(_End())
         except BaseException as error:
             self._put(error)

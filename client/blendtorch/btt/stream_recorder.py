@@ -1,6 +1,7 @@
 """Records the samples of a stream as they arrive."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,17 @@ class StreamRecorder:
     Raises:
         ConfigError: The folder holds a recording of another stream.
         RecordingWriteError: It cannot be written to.
+
+    Attributes:
+        samples: How many samples were written; those that were there already are not counted.
+        nbytes: How many bytes they take.
     """
 
     def __init__(self, record: Record, origin: Mapping[str, Any], worker: int = 0) -> None:
-        self._writer = RecordingWriter(settings_for(record, origin), worker=worker)
+        self._open = partial(RecordingWriter, settings_for(record, origin), worker=worker)
+        self._writer: RecordingWriter | None = self._open()
+        self.samples = 0
+        self.nbytes = 0
 
     def record(self, group: Group) -> None:
         """Writes samples, before their memory is given back.
@@ -36,22 +44,18 @@ class StreamRecorder:
             RecordingWriteError: The disk is full or has failed.
             EncodeError: A field cannot be recorded; names it.
         """
+        if self._writer is None:
+            self._writer = self._open()
+        writer, bytes_before = self._writer, self._writer.nbytes
         for index, rank, sample in zip(group.index.tolist(), group.done.tolist(), views(group), strict=True):
-            self._writer.write(sample, key_of(index, rank))
-
-    @property
-    def samples(self) -> int:
-        """How many samples were written; those that were there already are not counted."""
-        return self._writer.samples
-
-    @property
-    def nbytes(self) -> int:
-        """How many bytes were written."""
-        return self._writer.nbytes
+            self.samples += writer.write(sample, key_of(index, rank))
+        self.nbytes += writer.nbytes - bytes_before
 
     def close(self) -> None:
-        """Ends the recording; it can be gone on with."""
-        self._writer.close()
+        """Ends the recording; it is gone on with when more is recorded."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
 
 
 def views(group: Group) -> Iterator[dict[str, Any]]:

@@ -15,7 +15,7 @@ from ..errors import MissingFileError, RecordingError
 from .description import FieldSchema
 from .file_io import OpenFiles
 from .shard import Shard
-from .shard_files import shards_of
+from .shard_files import PARTIAL, shards_of
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,11 @@ class Recording(Sequence[dict[str, Any]]):
             try:
                 self._shards.append(Shard(path, self._files))
             except (RecordingError, OSError) as error:
+                if path.name.endswith(PARTIAL):
+                    continue  # its writer has just begun
                 self.problems.append(f"{path} {error}" if isinstance(error, RecordingError) else f"{path}: {error}")
+        if not self._shards and not self.problems:
+            raise MissingFileError(f"{source} holds no samples yet. Is it being recorded?")
         if not self._shards:
             raise RecordingError(
                 "; ".join(self.problems[:3]) + ". Expected what btt.RecordingWriter or `blendtorch record` has written."

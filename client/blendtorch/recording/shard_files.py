@@ -49,9 +49,9 @@ def finish_abandoned(folder: Path) -> None:
         except FileNotFoundError:
             continue  # ended in the meantime
         try:
-            if not lock(descriptor):
-                continue  # its writer lives
-            _finish(path, descriptor)
+            # Its writer lives, or somebody else has just ended it.
+            if lock(descriptor) and is_at(path, descriptor):
+                _finish(path, descriptor)
         finally:
             os.close(descriptor)
 
@@ -59,6 +59,14 @@ def finish_abandoned(folder: Path) -> None:
 def lock(descriptor: int) -> bool:
     """Takes a shard for this writer; false when another one has it. The system lets go of it when the writer dies."""
     return not AVAILABLE or try_lock(descriptor, 0)
+
+
+def is_at(path: Path, descriptor: int) -> bool:
+    """Whether an open file is the one of that name."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _finish(path: Path, descriptor: int) -> None:

@@ -9,7 +9,7 @@ from . import description as described
 from .description import Description
 from .file_io import BINARY, append
 from .settings import Fsync
-from .shard_files import PARTIAL, lock
+from .shard_files import PARTIAL, is_at, lock
 from .tar import BLOCK, END, member_header, padded
 
 _PADDING = bytes(BLOCK)
@@ -45,12 +45,17 @@ class ShardWriter:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | BINARY
         self._descriptor = os.open(self._partial, flags, 0o666)
         try:
-            lock(self._descriptor)
+            # Whoever looks for shards of dead writers may have taken it for one.
+            if not lock(self._descriptor) or not is_at(self._partial, self._descriptor):
+                raise FileExistsError(self._partial)
             text = description.to_json()
             self._write([(described.NAME, [text], len(text))])
-        except BaseException:
+        except FileExistsError:
             os.close(self._descriptor)
+            raise
+        except BaseException:
             os.unlink(self._partial)
+            os.close(self._descriptor)
             raise
 
     def append(self, members: Sequence[Member]) -> None:

@@ -5,6 +5,7 @@ import operator
 import os
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -13,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..errors import ConfigError, RecordingWriteError
+from ..errors import ConfigError, MissingFileError, RecordingWriteError
 from .description import Description
 from .members import members_of, schema_of
 from .recording import Recording
 from .settings import Record, RecordingSettings, as_settings
-from .shard_files import finish_abandoned, next_number, shard_name, shards_of
+from .shard_files import finish_abandoned, next_number, shard_name
 from .shard_index import KEY
 from .shard_writer import Member, ShardWriter
 
@@ -41,6 +42,7 @@ class RecordingWriter:
 
     Raises:
         ConfigError: A setting is out of range, or the folder holds a recording of another scene, script or seed.
+        RecordingError: The folder holds tar files, and none of them is of a recording.
         RecordingWriteError: The folder cannot be written to.
 
     Attributes:
@@ -69,7 +71,7 @@ class RecordingWriter:
             raise RecordingWriteError(
                 f"cannot record into {self._folder}: {error}. Choose a folder that can be written to."
             ) from None
-        if shards_of(self._folder):
+        with suppress(MissingFileError):  # it is new
             before = Recording(self._folder)
             self._check_same(before.metadata)
             self._keys.update(before.keys)
