@@ -16,6 +16,7 @@ install: .venv/.installed ## installs blendtorch with Blender's bpy module into 
 	@echo "installing blendtorch, torch and bpy into .venv (2 GB on disk and more, a few minutes the first time)"
 	"$(PYTHON)" -m venv .venv
 	$(PIP) -c constraints.txt -e '.[blender,dev]'
+	$(PIP) -c constraints.txt --no-deps rerun-sdk
 	@touch $@
 
 demo: install ## streams labelled images from two headless Blenders, writes demo/batch.png and demo/passes.png
@@ -52,6 +53,7 @@ bench: install ## the benchmarks; each prints a table of ratios measured in one 
 	.venv/bin/python benchmarks/stream.py
 	.venv/bin/python benchmarks/render.py
 	.venv/bin/python benchmarks/labels.py
+	.venv/bin/python benchmarks/record.py
 
 clean: ## removes what make has made, installations included
 	@if [ -e .gui ]; then tests/gui/provision.sh --clean .gui; fi

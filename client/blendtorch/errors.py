@@ -89,4 +89,4 @@ class RecordingError(BlendTorchError, ValueError):
 
 
 class RecordingWriteError(BlendTorchError, OSError):
-    """A recording cannot be written on: the disk is full, or the folder is not to be written to. What was written is kept."""
+    """A recording cannot be written on: the disk is full, or the folder cannot be written to. What was written is kept."""

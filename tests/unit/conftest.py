@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from instances import FakeInstance, Sample
+from loader_samples import Start, fields
+from reuse_streams import MakeTap, Tap
 
 from blendtorch.wire.sockets import MessageSocket
 
@@ -46,5 +48,19 @@ def instance(tmp_path: Path) -> Iterator[Callable[..., FakeInstance]]:
         return made[-1]
 
     yield start
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def make_tap(instance: Start) -> Iterator[MakeTap]:
+    """Starts an instance whose samples a tap holds, and gives both; taps are closed before their instances."""
+    made: list[Tap] = []
+
+    def make(sample: Callable[[int], dict[str, Any]] = fields, **options: Any) -> tuple[Tap, str]:
+        made.append(Tap(sample))
+        return made[-1], instance(made[-1], **options).address
+
+    yield make
     for one in made:
         one.close()

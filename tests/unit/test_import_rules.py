@@ -64,7 +64,7 @@ def violations(source: str, module: str, is_package: bool = False) -> list[str]:
     if is_within(module, "blendtorch.recording"):
         # Each image library where its format is asked for, and in one module.
         allowed = ["numpy", "blendtorch.__version__", "blendtorch.errors", "blendtorch.recording"]
-        allowed += ["blendtorch.wire.body", "blendtorch.wire.file_lock"]
+        allowed += ["blendtorch.wire.body"]
         allowed += ["PIL", "OpenEXR"] if module == "blendtorch.recording.images" else []
         forbid({n for n in outside if not is_within(n, *allowed) and n != "blendtorch"}, "numpy, errors, wire.body")
     if is_within(module, "blendtorch.export"):
@@ -158,7 +158,7 @@ GOOD = [
     ("from ..labels.boxes import boxes_from_ids", "blendtorch.sensor.distortion"),
     ("import zmq", "blendtorch.wire.sockets"),
     ("def f():\n    from PIL import Image", "blendtorch.recording.images"),
-    ("from ..wire.file_lock import try_lock", "blendtorch.recording.shard_files"),
+    ("from ..wire.body import DTYPES", "blendtorch.recording.shard_files"),
     ("import h5py\nfrom ..labels.boxes import boxes_from_ids", "blendtorch.export.hdf5"),
     ("import zmq\nfrom zmq.utils import z85", "blendtorch.wire.handshake"),
     ("from .. import __version__\nimport bpy, gpu, numpy\nfrom ..wire import Kind", "blendtorch.btb.session"),

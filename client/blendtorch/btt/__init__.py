@@ -21,6 +21,8 @@ from ..errors import (
     ScriptError,
     UnknownSocketError,
 )
+from ..export import ExportSummary, export
+from ..export.annotate import annotate
 from ..labels.check import LabelChecker, check_labels
 from ..labels.pictures import PANELS, depth_to_rgb, ids_to_rgb, normals_to_rgb, panels
 from ..recording import FieldSchema, Recording, RecordingSettings, RecordingWriter
@@ -36,6 +38,7 @@ from .launcher import BlenderLauncher
 from .montage import montage
 from .progress import progress
 from .replay_loader import ReplayLoader
+from .reuse_loader import ReuseLoader, ReuseStats
 from .stats import InstanceStats, StreamStats
 from .stream import stream
 from .stream_loader import StreamLoader
@@ -52,6 +55,7 @@ __all__ = [
     "ConfigError",
     "CurveKeys",
     "DuplexChannel",
+    "ExportSummary",
     "FieldSchema",
     "FileDataset",
     "InstanceError",
@@ -72,13 +76,17 @@ __all__ = [
     "RemoteIterableDataset",
     "ReplayLoader",
     "Restart",
+    "ReuseLoader",
+    "ReuseStats",
     "ScriptError",
     "StreamLoader",
     "StreamStats",
     "UnknownSocketError",
+    "annotate",
     "check_labels",
     "collate",
     "depth_to_rgb",
+    "export",
     "find_blender",
     "ids_to_rgb",
     "linear_to_srgb",

@@ -30,8 +30,8 @@ class RemoteIterableDataset(IterableDataset[Any]):
         max_items: How many samples an iteration yields, all workers together; None until all scripts have ended. Workers
             get equal shares. What they do not take waits for the next iteration.
         item_transform: Called on each sample, in the worker; what it returns is yielded.
-        record: A folder, or `btt.RecordingSettings`, to record samples into, before `item_transform`. Each worker writes its
-            own shards. A folder that holds an interrupted recording of this stream is gone on with.
+        record: A folder, or `btt.RecordingSettings`, to record samples into, before `item_transform`. Each worker writes
+            its own shards. A folder that holds an interrupted recording of this stream is gone on with.
         queue_size: How many samples per instance and worker may wait here that do not come by shared memory. At Blender's
             side wait `send_hwm` more.
         timeoutms: How many milliseconds to wait for each sample.

@@ -9,12 +9,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.text import Text
 
 from .replay_loader import ReplayLoader
+from .reuse_loader import ReuseLoader
 from .stream_loader import StreamLoader
 
 _TELL_EVERY = 8  # batches: to tell takes longer than to load a small one
 
 
-def progress(loader: StreamLoader | ReplayLoader) -> Iterator[Any]:
+def progress(loader: StreamLoader | ReplayLoader | ReuseLoader) -> Iterator[Any]:
     """Iterates over a loader with a progress bar, and `loader.stats()` as a line below it.
 
     Args:

@@ -72,7 +72,7 @@ class StreamLoader:
         ConfigError: An argument is out of range.
 
     Attributes:
-        batch_size, num_batches: The same.
+        batch_size, num_batches, prefetch: The same.
         launcher: What has started the instances, if `btt.stream` did.
     """
 
@@ -115,6 +115,7 @@ class StreamLoader:
         pin_memory = wants_pinning(self._device, pin_memory)
         self.batch_size = batch_size
         self.num_batches = num_batches
+        self.prefetch = prefetch
         # By index, samples of several instances come in turn: batches of one instance's would be out of order. Where copies
         # are asked for, a batch has samples of all instances, and may be page-locked.
         is_alone = len(self._addresses) == 1

@@ -13,9 +13,9 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import DataLoader
 
-from ..btt import PANELS, BlenderLauncher, RemoteIterableDataset, montage, panels
+from ..btt import PANELS, BlenderLauncher, RemoteIterableDataset, collate, montage, panels
 from ..errors import ConfigError, MissingFileError
 
 _SCRIPT = "falling_cubes.blend.py"
@@ -92,7 +92,7 @@ class _Times:
     def collate(self, items: list[dict[str, Any]]) -> Any:
         """Makes a batch, and takes the time."""
         started = time.perf_counter()
-        batch = default_collate(items)
+        batch = collate(items)
         self.collate_s.append((time.perf_counter() - started) / len(items))
         return batch
 

@@ -18,6 +18,7 @@ from ..errors import ConfigError
 from ..recording import Recording, RecordingSettings
 from ..recording.resume import positions_after
 from ..recording.shard_files import shards_of
+from .class_names import add_classes_option, parse_classes
 from .launch import add_launcher_options, launcher_options
 
 _SOCKET = "DATA"
@@ -48,7 +49,7 @@ def add_parser(subparsers: Any) -> None:
         help="store fields as png, jpg, webp or exr, such as image=png (default: as they are)",
     )
     parser.add_argument("--quality", type=int, default=95, help="of jpg and webp (default: %(default)s)")
-    parser.add_argument("--classes", nargs="+", default=[], metavar="ID=NAME", help="names of the labels' classes")
+    add_classes_option(parser, "none")
     parser.add_argument(
         "--shard-samples", type=int, default=RecordingSettings.shard_samples, help="(default: %(default)s)"
     )
@@ -72,10 +73,11 @@ def run(args: argparse.Namespace) -> int:
     """Records; returns the exit status."""
     if args.samples is not None and args.samples < 1:
         raise ConfigError(f"--samples is {args.samples}, expected at least 1.")
-    metadata: dict[str, Any] = {"classes": _pairs("--classes", args.classes)} if args.classes else {}
+    classes = parse_classes(args.classes) if args.classes else {}
+    metadata = {"classes": {str(number): name for number, name in classes.items()}} if classes else {}
     settings = RecordingSettings(
         args.out,
-        _pairs("--encode", args.encode),
+        _encodings(args.encode),
         args.quality,
         args.shard_samples,
         round(args.shard_mb * 2**20),
@@ -145,10 +147,10 @@ def _launch_info(source: Path) -> LaunchInfo | None:
     return LaunchInfo.load_json(source) if is_info else None
 
 
-def _pairs(option: str, values: list[str]) -> dict[str, str]:
+def _encodings(values: list[str]) -> dict[str, str]:
     """What FIELD=FORMAT options say."""
     if bad := [value for value in values if "=" not in value]:
-        raise ConfigError(f"{option} has {bad[0]!r}, expected NAME=VALUE.")
+        raise ConfigError(f"--encode has {bad[0]!r}, expected FIELD=FORMAT.")
     return dict(value.split("=", 1) for value in values)
 
 

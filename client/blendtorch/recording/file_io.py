@@ -3,11 +3,13 @@
 import io
 import mmap
 import os
+import stat
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..errors import RecordingError
 from ..wire.body import Buffer
 
 BINARY = getattr(os, "O_BINARY", 0)
@@ -93,7 +95,7 @@ class OpenFiles:
             if path not in self._files:
                 if len(self._files) >= _MOST_OPEN:
                     self._files.popitem(last=False)
-                self._files[path] = io.FileIO(_there(path))
+                self._files[path] = io.FileIO(open_file(path))
             self._files.move_to_end(path)
             return self._files[path]
 
@@ -104,12 +106,28 @@ class OpenFiles:
             if path not in self._memories:
                 if len(self._memories) >= _MOST_OPEN:
                     self._memories.popitem(last=False)
-                self._memories[path] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                try:
+                    self._memories[path] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                except ValueError:  # it is empty
+                    raise RecordingError(f"{path} is empty: was it changed since it was opened?") from None
             self._memories.move_to_end(path)
             return self._memories[path]
 
 
-def _there(path: Path) -> Path:
+def open_file(path: Path) -> int:
+    """Opens a file for reading; what is no file (a pipe, say) is not waited for.
+
+    Raises:
+        OSError: It cannot be read, or is no file.
+    """
+    descriptor = os.open(there(path), os.O_RDONLY | BINARY | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(f"{path} is no file")
+    return descriptor
+
+
+def there(path: Path) -> Path:
     """The path, or the one that its writer has given it in the meantime."""
     ended = path.with_name(path.name.removesuffix(".partial"))
     return path if path.exists() or not ended.exists() else ended

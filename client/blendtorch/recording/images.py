@@ -53,8 +53,13 @@ def encode(array: np.ndarray, encoding: str, quality: int) -> bytes:
         return _encode_png(np.ascontiguousarray(array))
     if encoding == "exr":
         return _encode_exr(array)
-    file = io.BytesIO()
-    _pillow().fromarray(array).save(file, _PILLOW_NAMES[encoding], quality=quality)
+    file, picture = io.BytesIO(), _pillow().fromarray(array)
+    try:
+        picture.save(file, _PILLOW_NAMES[encoding], quality=quality)
+    except (OSError, ValueError) as error:  # Pillow has both for what is larger than the format knows
+        raise EncodeError(
+            f"is of shape {array.shape}, which {encoding} cannot hold: {error}. Choose png, or none."
+        ) from None
     return file.getvalue()
 
 

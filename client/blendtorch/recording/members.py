@@ -27,9 +27,9 @@ def members_of(key: str, sample: Mapping[str, Any], settings: RecordingSettings)
     members: list[Member] = []
     rest: dict[str, Any] = {}
     for name, value in sample.items():
+        if type(name) is not str or (name == typed_json.TYPES and not typed_json.is_array(value)):
+            raise EncodeError(f"the field name {name!r} cannot be recorded. Choose another text.")
         if not typed_json.is_array(value):
-            if type(name) is not str or name == typed_json.TYPES:
-                raise EncodeError(f"the field name {name!r} cannot be recorded. Choose another text.")
             rest[name] = value
             continue
         try:
@@ -40,6 +40,14 @@ def members_of(key: str, sample: Mapping[str, Any], settings: RecordingSettings)
         raise EncodeError(
             f"the sample has {len(members)} arrays, expected fewer than {MAX_FIELDS}. Put some in a dict."
         )
+    names: dict[str, str] = {}
+    for name, *_ in members:
+        other = names.setdefault(name.lower(), name)
+        if other != name:
+            raise EncodeError(
+                f"the fields {other[len(key) + 1 :]} and {name[len(key) + 1 :]} differ in upper and lower case alone, and "
+                "are one to WebDataset. Choose other names."
+            )
     text = typed_json.dumps(rest)
     members.append((f"{key}.{JSON}", [text], len(text)))
     return members

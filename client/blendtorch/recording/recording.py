@@ -15,7 +15,7 @@ from ..errors import MissingFileError, RecordingError
 from .description import FieldSchema
 from .file_io import OpenFiles
 from .shard import Shard
-from .shard_files import PARTIAL, shards_of
+from .shard_files import PARTIAL, has_begun, shards_of
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +53,12 @@ class Recording(Sequence[dict[str, Any]]):
             try:
                 self._shards.append(Shard(path, self._files))
             except (RecordingError, OSError) as error:
-                if path.name.endswith(PARTIAL):
+                if path.name.endswith(PARTIAL) and not has_begun(path):
                     continue  # its writer has just begun
                 self.problems.append(f"{path} {error}" if isinstance(error, RecordingError) else f"{path}: {error}")
         if not self._shards and not self.problems:
+            if not isinstance(source, str | os.PathLike) and not len(source):
+                raise MissingFileError("no shards were given.")
             raise MissingFileError(f"{source} holds no samples yet. Is it being recorded?")
         if not self._shards:
             raise RecordingError(

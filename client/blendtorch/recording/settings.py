@@ -10,6 +10,8 @@ from typing import Any, Literal, get_args
 from ..errors import ConfigError
 from .images import ENCODINGS
 
+MAX_METADATA = 1 << 23  # of the 16 MiB that a description may have
+
 Fsync = Literal["never", "shard", "sample"]
 
 
@@ -46,21 +48,26 @@ class RecordingSettings:
             raise ConfigError(f"folder is {self.folder!r}, expected the path of a folder to record into.")
         if Path(self.folder).exists() and not Path(self.folder).is_dir():
             raise ConfigError(f"{self.folder} is a file, expected a folder to record into.")
+        if not isinstance(self.encode, Mapping):
+            raise ConfigError(f"encode is {self.encode!r}, expected formats by names of fields.")
         for name, encoding in self.encode.items():
             if encoding not in ENCODINGS:
                 raise ConfigError(f"encode of {name!r} is {encoding!r}, expected one of {', '.join(ENCODINGS)}.")
-        if not 1 <= self.quality <= 100:
-            raise ConfigError(f"quality is {self.quality}, expected 1 to 100.")
-        if self.shard_samples < 1 or self.shard_bytes < 1:
-            raise ConfigError(
-                f"shard_samples is {self.shard_samples} and shard_bytes {self.shard_bytes}, expected positive numbers."
-            )
+        for name, most in (("quality", 100), ("shard_samples", None), ("shard_bytes", None)):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1 or (most is not None and value > most):
+                raise ConfigError(f"{name} is {value!r}, expected an integer from 1 {f'to {most}' if most else 'on'}.")
         if self.fsync not in get_args(Fsync):
             raise ConfigError(f"fsync is {self.fsync!r}, expected one of {', '.join(get_args(Fsync))}.")
         try:
-            json.dumps(dict(self.metadata))
-        except (TypeError, ValueError) as error:
+            if not isinstance(self.metadata, Mapping):
+                raise TypeError("no object")
+            text = json.dumps(dict(self.metadata))
+        except (TypeError, ValueError, RecursionError) as error:
             raise ConfigError(f"metadata is not JSON: {error}.") from None
+        if len(text) > MAX_METADATA:
+            raise ConfigError(f"metadata has {len(text)} bytes as JSON, expected at most {MAX_METADATA}.")
+        object.__setattr__(self, "metadata", json.loads(text))  # as it is read again: tuples are lists there
 
 
 Record = str | os.PathLike | RecordingSettings

@@ -6,13 +6,19 @@ import re
 from pathlib import Path
 
 from ..errors import RecordingError
-from ..wire.file_lock import AVAILABLE, try_lock
-from .file_io import BINARY, append
-from .shard_index import scan
+from .file_io import BINARY, append, open_file
+from .shard_index import is_begun, scan
 from .tar import END
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+    import msvcrt
 
 log = logging.getLogger(__name__)
 
+_FAR = 1 << 40
 PARTIAL = ".partial"  # ends the name of a shard that is not ended
 _NAME = re.compile(r"samples-(\d{2,})-(\d{5,})\.tar(?:\.partial)?")
 
@@ -24,9 +30,9 @@ def shard_name(worker: int, number: int) -> str:
 
 def shards_of(folder: Path) -> list[Path]:
     """All shards of a folder, in order; those that are not ended yet, too."""
+    # In this order: one that is ended between the two looks is seen twice, not never.
+    partial = {path.name: path for path in folder.glob(f"*.tar{PARTIAL}") if _NAME.fullmatch(path.name)}
     ended = {path.name: path for path in folder.glob("*.tar")}
-    partial = {path.name: path for path in folder.glob(f"*.tar{PARTIAL}")}
-    # Ended between the two looks
     found = [*ended.values(), *(path for name, path in partial.items() if name.removesuffix(PARTIAL) not in ended)]
     return sorted(found, key=lambda path: path.name)
 
@@ -44,6 +50,8 @@ def finish_abandoned(folder: Path) -> None:
         OSError: The folder is not to be written to.
     """
     for path in folder.glob(f"*.tar{PARTIAL}"):
+        if not _NAME.fullmatch(path.name):
+            continue  # somebody else's
         try:
             descriptor = os.open(path, os.O_RDWR | BINARY)
         except FileNotFoundError:
@@ -58,7 +66,15 @@ def finish_abandoned(folder: Path) -> None:
 
 def lock(descriptor: int) -> bool:
     """Takes a shard for this writer; false when another one has it. The system lets go of it when the writer dies."""
-    return not AVAILABLE or try_lock(descriptor, 0)
+    try:
+        if fcntl is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            os.lseek(descriptor, _FAR, os.SEEK_SET)  # locked bytes cannot be read there
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
+    except OSError:
+        return False
+    return True
 
 
 def is_at(path: Path, descriptor: int) -> bool:
@@ -69,17 +85,38 @@ def is_at(path: Path, descriptor: int) -> bool:
         return False
 
 
+def has_begun(path: Path) -> bool:
+    """Whether there is more in a shard than its writer writes before the first sample."""
+    try:
+        descriptor = open_file(path)
+    except OSError:
+        return True  # the error says more
+    try:
+        return is_begun(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _finish(path: Path, descriptor: int) -> None:
+    if not is_begun(descriptor):
+        log.info("%s holds no sample; it is removed.", path)
+        os.unlink(path)
+        return
     try:
         index = scan(descriptor)
-    except RecordingError:
-        index = None
-    if index is None or not len(index):
+    except RecordingError as error:
+        log.warning("%s %s; it is left as it is.", path, error)
+        return
+    ended = path.with_name(path.name.removesuffix(PARTIAL))
+    if index.damaged or ended.exists():
+        log.warning("%s is damaged: %s; it is left as it is.", path, "; ".join(index.problems))
+        return
+    os.ftruncate(descriptor, index.end)
+    if not is_begun(descriptor):
         log.info("%s holds no complete sample; it is removed.", path)
         os.unlink(path)
         return
-    os.ftruncate(descriptor, index.end)
     append(descriptor, [END], index.end)
     os.fsync(descriptor)
-    os.rename(path, path.with_name(path.name.removesuffix(PARTIAL)))
+    os.rename(path, ended)
     log.info("%s was left by an interrupted recording; its %d samples are kept.", path, len(index))

@@ -11,10 +11,10 @@ import numpy as np
 from ..errors import RecordingError
 from . import description as described
 from .description import Description
-from .file_io import BINARY, read_at
+from .file_io import open_file, read_at
 from .images import ENCODINGS
 from .npy import MAX_HEADER, ArrayKind, header_of, parse_npy_header
-from .tar import BLOCK, END, padded, parse_header
+from .tar import BLOCK, END, member_header, padded, parse_header
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,7 @@ class ShardIndex:
         kind_table: What .npy members hold.
         end: Where the last complete sample ends.
         finished: Whether the shard was ended by its writer.
+        damaged: Whether there is something behind its last sample that is no header.
         skipped: How many samples are incomplete or damaged.
         problems: What is wrong, in words.
     """
@@ -52,10 +53,17 @@ class ShardIndex:
     end: int
     finished: bool
     skipped: int = 0
+    damaged: bool = False
     problems: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.keys)
+
+
+def is_member(member: str) -> bool:
+    """Whether a sample may have a member of this name: "json", or FIELD.ENCODING."""
+    field_name, _, extension = member.rpartition(".")
+    return member == JSON or (FIELD.fullmatch(field_name) is not None and extension in ENCODINGS)
 
 
 class _Scan:
@@ -71,8 +79,9 @@ class _Scan:
         self._seen: set[str] = set()
         self.problems: list[str] = []
         self.skipped = 0
+        self.damaged = False
         # Of the sample being read
-        self._key = ""
+        self._key: str | None = None
         self._row: list[tuple[int, int, int, int]] = []  # column, offset, size, kind
         self._bad = ""
 
@@ -88,15 +97,14 @@ class _Scan:
                 name, size = parse_header(start[:BLOCK])
             except RecordingError as error:
                 self._note(f"byte {offset} {error}: what follows is lost")
+                self.damaged = True
                 break
             content, offset = offset + BLOCK, offset + BLOCK + padded(size)
             if offset > self._size:
                 break  # its writer was interrupted here
             if self._take(name, content, size, start[BLOCK:]):
                 end = offset
-        if self._key:
-            self.skipped += 1
-            self._note(f"sample {self._key} is incomplete")
+        self._abandon()
         return self._index(description, end, finished)
 
     def _description(self) -> tuple[int, Description]:
@@ -114,9 +122,7 @@ class _Scan:
         """Notes a member; tells whether it completes a sample."""
         key, _, member = name.partition(".")
         if key != self._key:
-            if self._key:
-                self.skipped += 1
-                self._note(f"sample {self._key} is incomplete")
+            self._abandon()
             self._key, self._row, self._bad = key, [], ""
             if not KEY.fullmatch(key):
                 self._bad = f"the member {name[:100]!r} is none of a sample"
@@ -140,14 +146,21 @@ class _Scan:
         return True
 
     def _add_column(self, name: str, member: str) -> None:
-        field_name, _, extension = member.rpartition(".")
-        known = member == JSON or (FIELD.fullmatch(field_name) and extension in ENCODINGS)
-        if not known or len(self._columns) >= MAX_FIELDS:
+        if not is_member(member) or len(self._columns) >= MAX_FIELDS:
             self._bad = f"the member {name[:100]!r} is none of a sample"
         else:
             self._columns[member] = len(self._columns)
 
+    def _abandon(self) -> None:
+        """Passes over a sample of which no more comes; what looks like more of it later is none."""
+        if self._key is not None:
+            self.skipped += 1
+            self._note(self._bad or f"sample {self._key} is incomplete")
+            self._seen.add(self._key)
+            self._key = None
+
     def _end_sample(self) -> None:
+        assert self._key is not None
         if not self._bad and self._key in self._seen:
             self._bad = f"sample {self._key} is there twice"
         if not self._bad and len({row[0] for row in self._row}) < len(self._row):
@@ -159,7 +172,7 @@ class _Scan:
             self._seen.add(self._key)
             self._keys.append(self._key)
             self._rows.append(self._row)
-        self._key, self._row, self._bad = "", [], ""
+        self._key, self._row, self._bad = None, [], ""
 
     def _note(self, problem: str) -> None:
         if len(self.problems) < _MOST_PROBLEMS:
@@ -183,8 +196,21 @@ class _Scan:
             end,
             finished,
             self.skipped,
+            self.damaged,
             self.problems,
         )
+
+
+def is_begun(descriptor: int) -> bool:
+    """Whether a shard has more than a description, or a part of one: its writer may have died that early."""
+    start = read_at(descriptor, BLOCK, 0)
+    if len(start) < BLOCK:
+        return not member_header(described.NAME, 0).startswith(start[: len(described.NAME)])
+    try:
+        name, size = parse_header(start)
+    except RecordingError:
+        return True  # what is it?
+    return name != described.NAME or BLOCK + padded(size) < os.fstat(descriptor).st_size
 
 
 def scan(descriptor: int) -> ShardIndex:
@@ -205,7 +231,7 @@ def index_of(shard: Path) -> ShardIndex:
     """
     from .index_file import load_index, save_index
 
-    descriptor = os.open(shard, os.O_RDONLY | BINARY)
+    descriptor = open_file(shard)
     try:
         state = os.fstat(descriptor)
         stamp = (state.st_size, state.st_mtime_ns)
@@ -214,6 +240,8 @@ def index_of(shard: Path) -> ShardIndex:
             index = scan(descriptor)
             if index.finished and shard.suffix == ".tar":
                 save_index(shard, stamp, index)
+            elif shard.suffix == ".tar":
+                index.problems.append("has no end: was it cut?")
     finally:
         os.close(descriptor)
     return index

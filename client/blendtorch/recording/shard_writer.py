@@ -10,6 +10,7 @@ from .description import Description
 from .file_io import BINARY, append
 from .settings import Fsync
 from .shard_files import PARTIAL, is_at, lock
+from .shard_index import MAX_FIELDS
 from .tar import BLOCK, END, member_header, padded
 
 _PADDING = bytes(BLOCK)
@@ -38,16 +39,21 @@ class ShardWriter:
         self._path = path
         self._partial = path.with_name(path.name + PARTIAL)
         self._fsync = fsync
+        self._names: set[str] = set()
         self.samples = 0
         self.nbytes = 0
-        if path.exists():
-            raise FileExistsError(path)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | BINARY
         self._descriptor = os.open(self._partial, flags, 0o666)
         try:
             # Whoever looks for shards of dead writers may have taken it for one.
             if not lock(self._descriptor) or not is_at(self._partial, self._descriptor):
                 raise FileExistsError(self._partial)
+            # Now, not before: another writer may have ended a shard of this name until a moment ago.
+            if path.exists():
+                os.unlink(self._partial)
+                raise FileExistsError(path)
+            if fsync == "sample":
+                _sync_folder(path.parent)
             text = description.to_json()
             self._write([(described.NAME, [text], len(text))])
         except FileExistsError:
@@ -58,6 +64,10 @@ class ShardWriter:
             os.close(self._descriptor)
             raise
 
+    def has_place_for(self, members: Sequence[Member]) -> bool:
+        """Whether a reader takes them in this shard: its samples have so many different fields between them."""
+        return len(self._names | {_field(name) for name, *_ in members}) <= MAX_FIELDS
+
     def append(self, members: Sequence[Member]) -> None:
         """Appends a sample, whole or not at all. The last member is the one that tells that it is complete.
 
@@ -65,6 +75,7 @@ class ShardWriter:
             OSError: The disk is full, or has failed; the samples before are kept.
         """
         self._write(members)
+        self._names |= {_field(name) for name, *_ in members}
         self.samples += 1
         if self._fsync == "sample":
             os.fsync(self._descriptor)
@@ -96,6 +107,10 @@ class ShardWriter:
         for name, content, size in members:
             buffers += [member_header(name, size), *content, _PADDING[: padded(size) - size]]
         self.nbytes = append(self._descriptor, buffers, self.nbytes)
+
+
+def _field(name: str) -> str:
+    return name.partition(".")[2]
 
 
 def _sync_folder(folder: Path) -> None:

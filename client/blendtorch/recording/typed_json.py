@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import EncodeError, RecordingError
-from ..wire.body import DTYPES, MAX_DEPTH, MAX_NDIM
+from ..wire.body import DTYPES, MAX_DEPTH, MAX_DICT_ITEMS, MAX_NDIM
 
 TYPES = "__types__"
 _ARRAY = re.compile(rf"array ([a-z0-9]+) ((?:\d{{1,18}}(?:x\d{{1,18}}){{0,{MAX_NDIM - 1}}})?)")
-_PLAIN = (bool, int, float, str)
+_PLAIN = (bool, float, str)
+_MAX_INT = 10**4000  # Python reads no longer ones from text (sys.int_info.default_max_str_digits)
 
 
 def dumps(fields: Mapping[str, Any]) -> bytes:
@@ -61,10 +62,15 @@ def is_array(value: Any) -> bool:
 
 def as_array(value: Any) -> np.ndarray:
     """An array or tensor as an array of one of the wire's dtypes, little-endian; raises EncodeError for another dtype."""
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except Exception as error:  # tensors of a GPU, with gradients, of types that numpy does not know, ...
+        raise EncodeError(f"cannot be made an array: {error}") from None
     known = DTYPES.get(array.dtype.name)
-    if known is None:
-        raise EncodeError(f"is an array of {array.dtype}, expected one of {', '.join(DTYPES)}.")
+    if known is None or isinstance(value, np.ma.MaskedArray):
+        raise EncodeError(
+            f"is {type(value).__name__} of {array.dtype}, expected an array of one of {', '.join(DTYPES)}."
+        )
     if array.ndim > MAX_NDIM:
         raise EncodeError(f"has {array.ndim} dimensions, expected at most {MAX_NDIM}.")
     return array if array.dtype == known else array.astype(known)
@@ -74,11 +80,20 @@ def _plain(value: Any, at: str, types: dict[str, str], depth: int) -> Any:
     kind = type(value)
     if value is None or kind in _PLAIN:
         return value
+    if kind is int:
+        if abs(value) >= _MAX_INT:
+            raise EncodeError(f"{at} is an integer of more than 4000 digits, which JSON readers refuse.")
+        return value
     if depth > MAX_DEPTH:
         raise EncodeError(f"{at} is nested deeper than {MAX_DEPTH} levels, or contains itself.")
     if kind is dict:
         if all(type(key) is str for key in value) and TYPES not in value:
             return {key: _plain(item, f"{at}/{_escape(key)}", types, depth + 1) for key, item in value.items()}
+        if len(value) > MAX_DICT_ITEMS:
+            raise EncodeError(
+                f"{at} is a dict of {len(value)} items with keys other than texts, expected at most {MAX_DICT_ITEMS}. "
+                "Record keys and values as two arrays or lists."
+            )
         types[at] = "dict"
         return [_plain(list(pair), f"{at}/{i}", types, depth + 1) for i, pair in enumerate(value.items())]
     if kind is list or kind is tuple:
@@ -104,6 +119,8 @@ def _numbers(value: Any, at: str, types: dict[str, str]) -> Any:
     shape = "x".join(map(str, array.shape))
     types[at] = f"scalar {array.dtype.name}" if isinstance(value, np.generic) else f"array {array.dtype.name} {shape}"
     if array.dtype.kind == "c":
+        if array.ndim == MAX_NDIM:
+            raise EncodeError(f"{at} has {array.ndim} dimensions, expected fewer than {MAX_NDIM} of complex numbers.")
         array = np.ascontiguousarray(array)[..., None].view(array.real.dtype)
     return array.tolist()
 
@@ -119,6 +136,8 @@ def _typed(value: Any, at: str, types: Mapping[str, str]) -> Any:
             if note is not None:
                 raise ValueError(f"{at} is no list and marked as {note}")
             return value
+        if note == "dict" and len(value) > MAX_DICT_ITEMS:  # their keys can be made to collide
+            raise ValueError(f"{at} is a dict of {len(value)} items with keys other than texts")
         items = [_typed(item, f"{at}/{i}", types) for i, item in enumerate(value)]
         return items if note is None else tuple(items) if note == "tuple" else dict(items)
     if note == "bytes":

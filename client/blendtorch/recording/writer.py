@@ -1,5 +1,6 @@
 """Writes a recording."""
 
+import json
 import logging
 import operator
 import os
@@ -21,7 +22,7 @@ from .recording import Recording
 from .settings import Record, RecordingSettings, as_settings
 from .shard_files import finish_abandoned, next_number, shard_name
 from .shard_index import KEY
-from .shard_writer import Member, ShardWriter
+from .shard_writer import ShardWriter
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,8 @@ class RecordingWriter:
             ) from None
         with suppress(MissingFileError):  # it is new
             before = Recording(self._folder)
-            self._check_same(before.metadata)
+            for metadata, _ in before.parts:
+                self._check_same(metadata)
             self._keys.update(before.keys)
             log.info("%s holds %d samples already; the recording goes on.", self._folder, len(self._keys))
 
@@ -99,20 +101,26 @@ class RecordingWriter:
                 f"the recording in {self._folder} is closed. Make another RecordingWriter to go on with it."
             )
         key = self._default_key(sample) if key is None else key
-        if not KEY.fullmatch(key):
+        if not isinstance(key, str) or not KEY.fullmatch(key):
             raise ConfigError(f"key is {key!r}, expected at most 64 letters, digits, '-' and '_'.")
         if key in self._keys:
             self.duplicates += 1
             return False
         members = members_of(key, sample, self.settings)
         try:
+            if self._shard is not None and not self._shard.has_place_for(members):
+                self._finish()
             if self._shard is None:
                 self._shard = self._open(sample)
-            self._append(self._shard, members)
+            before = self._shard.nbytes
+            self._shard.append(members)
+            self.nbytes += self._shard.nbytes - before
+            self._keys.add(key)
+            self.samples += 1
+            if self._shard.samples >= self.settings.shard_samples or self._shard.nbytes >= self.settings.shard_bytes:
+                self._finish()
         except OSError as error:
             self._fail(error)
-        self._keys.add(key)
-        self.samples += 1
         return True
 
     def close(self) -> None:
@@ -137,12 +145,9 @@ class RecordingWriter:
     ) -> None:
         self.close()
 
-    def _append(self, shard: ShardWriter, members: list[Member]) -> None:
-        before = shard.nbytes
-        shard.append(members)
-        self.nbytes += shard.nbytes - before
-        if shard.samples >= self.settings.shard_samples or shard.nbytes >= self.settings.shard_bytes:
-            self._shard = None
+    def _finish(self) -> None:
+        shard, self._shard = self._shard, None
+        if shard is not None:
             shard.finish()
 
     def _open(self, sample: Mapping[str, Any]) -> ShardWriter:
@@ -159,7 +164,7 @@ class RecordingWriter:
 
     def _default_key(self, sample: Mapping[str, Any]) -> str:
         try:
-            return f"{operator.index(sample['btindex']):09d}-{operator.index(sample['btseq']):09d}"
+            return f"{operator.index(sample['btindex']):09d}-s{operator.index(sample['btseq']):09d}"
         except (KeyError, TypeError, ValueError):
             number = len(self._keys)
             while f"{number:09d}" in self._keys:
@@ -169,7 +174,7 @@ class RecordingWriter:
     def _check_same(self, before: Mapping[str, Any]) -> None:
         for name in _IDENTITY:
             there, here = before.get(name), self.settings.metadata.get(name)
-            if there is not None and here is not None and there != here:
+            if there is not None and here is not None and json.dumps(there) != json.dumps(here):
                 raise ConfigError(
                     f"{self._folder} holds a recording whose {name} is {there}, this one's is {here}. Choose another "
                     "folder, or remove that recording."
