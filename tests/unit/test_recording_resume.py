@@ -22,41 +22,32 @@ def episodes(counts: dict[int, int]) -> list[tuple[int, int]]:
 @pytest.mark.parametrize(
     ("counts", "before", "now", "want"),
     [
-        ({0: 3}, 1, 1, [(3, 0, 3)]),  # nobody knows whether that was all
-        ({0: 3, 1: 3, 2: 1}, 1, 1, [(7, 2, 1)]),
-        ({0: 3, 1: 2}, 2, 2, [(3, 0, 3), (2, 1, 2)]),
-        ({0: 3, 1: 3, 2: 1}, 2, 2, [(4, 2, 1), (3, 1, 3)]),
-        ({0: 2, 1: 1}, 2, 1, [(2, 0, 2)]),
-        ({0: 3, 1: 2, 2: 1}, 2, 1, [(5, 1, 2)]),  # 0 is whole, for its instance went on to 2
-        ({0: 3, 1: 3, 2: 3, 3: 1}, 1, 2, [(6, 4, 0), (4, 3, 1)]),
-        ({1: 4}, 2, 2, [(0, 0, 0), (4, 1, 4)]),
-        ({0: 3, 2: 3, 4: 1}, 2, 2, [(7, 4, 1), (0, 1, 0)]),
-        ({0: 3, 1: 1}, None, 1, [(4, 1, 1)]),
+        ({0: 3}, 1, 1, [(0, 0, 0)]),  # nobody knows whether that was all
+        ({0: 3, 1: 3, 2: 1}, 1, 1, [(6, 2, 0)]),
+        ({0: 3, 1: 2}, 2, 2, [(0, 0, 0), (0, 1, 0)]),
+        ({0: 3, 1: 3, 2: 1}, 2, 2, [(3, 2, 0), (0, 1, 0)]),
+        ({0: 2, 1: 1}, 2, 1, [(0, 0, 0)]),
+        ({0: 3, 1: 2, 2: 1}, 2, 1, [(3, 1, 0)]),  # 0 is whole, for its instance went on to 2
+        ({0: 3, 1: 3, 2: 3, 3: 1}, 1, 2, [(6, 4, 0), (3, 3, 0)]),
+        ({1: 4}, 2, 2, [(0, 0, 0), (0, 1, 0)]),
+        ({0: 3, 2: 3, 4: 1}, 2, 2, [(6, 4, 0), (0, 1, 0)]),
+        ({0: 1, 3: 1}, 1, 1, [(1, 3, 0)]),  # 1 and 2 have no samples
+        ({0: 3, 1: 1}, None, 1, [(0, 0, 0)]),  # nobody knows whose they are
     ],
 )
-def test_each_instance_goes_on_with_what_is_not_there(
+def test_each_instance_goes_on_with_what_is_not_there_in_full(
     tmp_path: Path, counts: dict[int, int], before: int | None, now: int, want: list[tuple[int, int, int]]
 ) -> None:
     record(tmp_path, episodes(counts), before)
     assert positions_after(Recording(tmp_path), now) == want
 
 
-def test_a_gap_is_gone_back_to(tmp_path: Path) -> None:
-    record(tmp_path, [(0, 0), (1, 0), (3, 0)], 1)
-    assert positions_after(Recording(tmp_path), 1) == [(2, 2, 0)]
-
-
-def test_ranks_that_are_missing_are_gone_back_to(tmp_path: Path) -> None:
-    record(tmp_path, [(0, 0), (0, 1), (0, 3)], 1)
-    assert positions_after(Recording(tmp_path), 1) == [(2, 0, 2)]
-
-
 def test_shards_of_several_launches_count_each_by_its_own_number_of_instances(tmp_path: Path) -> None:
     record(tmp_path, episodes({0: 2, 1: 1}), 2)
     record(tmp_path, [(0, 2), *episodes({2: 2})], 2)  # instance 0 goes on: 0 is whole now
     record(tmp_path, [(1, 1), (1, 2), (3, 0)], 2, worker=1)
-    assert positions_after(Recording(tmp_path), 2) == [(5, 2, 2), (4, 3, 1)]
-    assert positions_after(Recording(tmp_path), 1) == [(8, 2, 2)]
+    assert positions_after(Recording(tmp_path), 2) == [(3, 2, 0), (3, 3, 0)]
+    assert positions_after(Recording(tmp_path), 1) == [(6, 2, 0)]
 
 
 def test_keys_of_other_kinds_are_passed_over(tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
-"""The Blender side: runs inside Blender, imports bpy, `blendtorch.wire` and `blendtorch.labels`, never torch."""
+"""The Blender side: runs inside Blender, imports bpy, `blendtorch.wire`, `blendtorch.recording` and
+`blendtorch.labels`, never torch.
+"""
 
 from ..labels.check import LabelChecker, check_labels
+from ..recording import RecordingSettings
 from .animation import AnimationController
 from .arguments import parse_blendtorch_args
 from .camera import Camera
@@ -11,6 +14,7 @@ from .keypoints import Keypoint
 from .label_renderer import LabelRenderer
 from .offscreen import OffScreenRenderer
 from .output_channel import BlenderOutputChannel
+from .recorder import Recorder
 from .sampling import sample_indices, sample_rng
 from .signal import Signal
 from .visibility import object_visibility, points_visible
@@ -25,6 +29,8 @@ __all__ = [
     "LabelChecker",
     "LabelRenderer",
     "OffScreenRenderer",
+    "Recorder",
+    "RecordingSettings",
     "Signal",
     "bbox_coordinates",
     "check_labels",

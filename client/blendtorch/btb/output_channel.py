@@ -1,5 +1,6 @@
 """The channel on which an instance publishes its samples."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,13 @@ from .session import open_session
 
 # Receivers get these with every sample.
 RESERVED_FIELDS = frozenset(("btid", "btepoch", "btseq", "btindex"))
+
+
+def check_field_names(fields: Mapping[str, Any]) -> None:
+    """Raises ConfigError when a field is called as one of those that every sample carries."""
+    if not RESERVED_FIELDS.isdisjoint(fields):
+        taken = min(RESERVED_FIELDS & fields.keys())
+        raise ConfigError(f"the field name {taken!r} is taken: every sample carries it already. Choose another.")
 
 
 class BlenderOutputChannel:
@@ -88,9 +96,7 @@ class BlenderOutputChannel:
             PickleNotAllowedError: A field has a type that the protocol does not know; names the field.
             ConfigError: A field is called as one of those that are added.
         """
-        if not RESERVED_FIELDS.isdisjoint(fields):
-            taken = min(RESERVED_FIELDS & fields.keys())
-            raise ConfigError(f"the field name {taken!r} is taken: every sample carries it already. Choose another.")
+        check_field_names(fields)
         session, sender = self._session, self._sender
         session.published += sender.publish(fields, session.position.index)
         if sender.resumed is not self._resumed:  # the first receiver may have said where it wants to go on from

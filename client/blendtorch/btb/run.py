@@ -20,6 +20,7 @@ import bpy
 from ..errors import ConfigError, MissingFileError, SceneError
 from ..wire import LaunchArguments
 from . import compat
+from .origin import OpenedScene
 from .orphan import end_with_launcher
 from .session import Session, end_process, handle_signals, open_session
 
@@ -56,6 +57,7 @@ def _run(session: Session, scene: str | None, script: str, script_argv: Sequence
     try:
         if scene is not None:
             open_scene(scene)
+            session.scene = OpenedScene.now()
         run_script(script, script_argv)
     except SystemExit as error:
         if isinstance(error.code, str):

@@ -19,6 +19,7 @@ from ..wire.curve import CurveKeys, curve_from_environment
 from ..wire.sockets import MessageSocket, answer, flush
 from . import compat
 from .heartbeat import Heartbeat
+from .origin import OpenedScene
 from .stream_position import StreamPosition
 
 # How long a failing instance tries to tell those who listen, and how long the end of a process waits for its queues.
@@ -43,12 +44,14 @@ class Session:
     Args:
         args: Who this instance is and whom it reports to.
         supervised: Whether `blendtorch.btb.run` runs the script and handles its exceptions. Otherwise the script was
-            started by hand, and the session takes care that an exception ends Blender with a nonzero exit status.
+            started by hand, and the session takes care that an exception ends Blender with a nonzero exit status, and that
+            SIGTERM ends the script like `sys.exit`.
 
     Attributes:
         args: The same.
         curve: The keys of the launch, if it has some.
         position: Where in the stream it is.
+        scene: The scene that the script began with, if a file tells what it is.
         published: How many samples this process has published, on all its channels together; they count it up.
     """
 
@@ -57,14 +60,17 @@ class Session:
         self.curve = curve_from_environment()  # at once, so that what the script starts does not inherit them
         self.published = 0
         self.position = StreamPosition()
+        self.scene = OpenedScene.now()
         self._channels: list[Channel] = []
         self._said_hello = False
         self._failed = False
         self._control = MessageSocket("push", args.control, bind=False) if args.control else None
         self._heartbeat: Heartbeat | None = None
-        atexit.register(self.close)
+        atexit.register(self._close_at_exit)
         if not supervised and compat.is_background():
             sys.excepthook = self._exit_on_exception
+            if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+                handle_signals()
 
     @property
     def interrupted(self) -> bool:
@@ -121,10 +127,18 @@ class Session:
                 _try_to_report(_answer_for_a_while, address, message, self.curve)
 
     def close(self, flush_timeout_s: float = FLUSH_TIMEOUT_S) -> None:
-        """Closes all channels; what they have queued is sent, each within its own linger time."""
-        atexit.unregister(self.close)
+        """Closes all channels; what they have queued is sent, each within its own linger time.
+
+        One that cannot be closed properly (a recording, when the disk is full) is a failure as of the script.
+        """
+        atexit.unregister(self._close_at_exit)
         for channel in list(self._channels):
-            channel.close()
+            try:
+                channel.close()
+            except BlendTorchError as error:
+                if self._failed:
+                    print(error, file=sys.stderr, flush=True)
+                self.fail(error)
         if self._heartbeat:
             # Not before: a channel may take long to get rid of what it holds.
             self._heartbeat.end(silent_s=flush_timeout_s + REPORT_TIMEOUT_S)
@@ -136,7 +150,15 @@ class Session:
     def exit(self, code: int) -> NoReturn:
         """Ends the process now; its queues are flushed, unless a signal ended it: then nobody waits for them."""
         self.close(flush_timeout_s=0 if _ended_by_signal else FLUSH_TIMEOUT_S)
-        end_process(code)
+        end_process(code or int(self._failed))
+
+    def _close_at_exit(self) -> None:
+        if _ended_by_signal:
+            self.exit(128 + signal.SIGTERM)
+        had_failed = self._failed
+        self.close()
+        if self._failed and not had_failed:
+            end_process(1)
 
     def _tell_launcher(self, message: Message) -> None:
         if self._control is not None:

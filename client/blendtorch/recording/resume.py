@@ -1,10 +1,16 @@
-"""Where the streams go on that a recording was made of."""
+"""What a recording holds of the streams that it was made of, and where they go on after an interruption."""
 
-from collections import defaultdict
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
 
 from .recording import Recording
 
 Position = tuple[int, int, int]  # seq, index, done: as the wire's samples are counted
+
+_KEY = re.compile(r"(\d{1,18})-\d+")  # as `key_of` makes them
 
 
 def key_of(index: int, rank: int) -> str:
@@ -17,43 +23,70 @@ def key_of(index: int, rank: int) -> str:
     return f"{index:09d}-{rank:04d}"
 
 
+@dataclass(frozen=True)
+class RecordedShare:
+    """Of the indices btid, btid + num_instances, ... what is recorded.
+
+    Attributes:
+        btid, num_instances: The same.
+        indices: (N,) int64, for each sample of the share the index it belongs to, ascending.
+        reached: For each share the highest index that its writer has come to, also for those of runs with more or fewer
+            instances: (num_instances, btid) to index. A writer makes its share in order, so all lower indices of it are
+            complete, those without samples, too.
+    """
+
+    btid: int
+    num_instances: int
+    indices: np.ndarray
+    reached: Mapping[tuple[int, int], int]
+
+    @classmethod
+    def of(cls, recording: Recording | None, btid: int, num_instances: int) -> "RecordedShare":
+        """The share in a recording; None for one that has not begun."""
+        if recording is None:
+            return cls(btid, num_instances, np.empty(0, np.int64), {})
+        reached: dict[tuple[int, int], int] = {}
+        for metadata, keys in recording.parts:
+            count = metadata.get("num_instances")
+            if type(count) is not int or count < 1:
+                continue  # nothing tells whose share it was
+            for index in _indices_of(keys):
+                share = (count, index % count)
+                reached[share] = max(index, reached.get(share, -1))
+        mine = (index for index in _indices_of(recording.keys) if index % num_instances == btid % num_instances)
+        return cls(btid, num_instances, np.sort(np.fromiter(mine, np.int64)), reached)
+
+    @property
+    def owed(self) -> int:
+        """The first index of the share that is not known to be complete.
+
+        Nothing tells how many samples an index has, so the last one that a writer has come to is not.
+        """
+        mine = (self.num_instances, self.btid % self.num_instances)
+        index = max(self.btid, self.reached.get(mine, -1))
+        while any(index % count == share and index < last for (count, share), last in self.reached.items()):
+            index += self.num_instances
+        return index
+
+    def has(self, index: int) -> bool:
+        """Whether there is a sample of the index."""
+        return self.samples_before(index) < self.samples_before(index + 1)
+
+    def samples_before(self, index: int) -> int:
+        """How many samples of the share belong to lower indices."""
+        return int(np.searchsorted(self.indices, index))
+
+
+def _indices_of(keys: Iterable[str]) -> Iterator[int]:
+    return (int(match[1]) for match in map(_KEY.fullmatch, keys) if match)
+
+
 def positions_after(recording: Recording, num_instances: int) -> list[Position]:
-    """Where each instance's stream goes on: with the first sample of its share that is not there.
+    """Where each instance's stream goes on: with the first index of its share that is not known to be complete.
 
     Args:
-        recording: What is there, with keys as `key_of` makes them; others are passed over.
+        recording: What is there; keys of another form than those of `key_of` are passed over.
         num_instances: How many instances share the stream now; instance k has the indices k, k + num_instances, ...
     """
-    ranks: dict[int, set[int]] = defaultdict(set)
-    complete: set[int] = set()
-    for metadata, keys in recording.parts:
-        before = metadata.get("num_instances")
-        # An index has all its samples when its instance has gone on to another one; the last of each may be interrupted.
-        step = before if isinstance(before, int) and before > 0 else num_instances
-        last: dict[int, int] = {}
-        for key in keys:
-            index, rank = _place(key)
-            if index >= 0:
-                ranks[index].add(rank)
-                last[index % step] = max(index, last.get(index % step, -1))
-        complete.update(index for index in map(_index, keys) if 0 <= index < last[index % step])
-    return [_position(ranks, complete, btid, num_instances) for btid in range(num_instances)]
-
-
-def _position(ranks: dict[int, set[int]], complete: set[int], btid: int, step: int) -> Position:
-    index, seq, done = btid, 0, 0
-    while index in complete:
-        seq += len(ranks[index])
-        index += step
-    while done in ranks.get(index, ()):
-        done += 1
-    return seq + done, index, done
-
-
-def _place(key: str) -> tuple[int, int]:
-    index, _, rank = key.partition("-")
-    return (int(index), int(rank)) if index.isdecimal() and rank.isdecimal() else (-1, 0)
-
-
-def _index(key: str) -> int:
-    return _place(key)[0]
+    shares = [RecordedShare.of(recording, btid, num_instances) for btid in range(num_instances)]
+    return [(share.samples_before(share.owed), share.owed, 0) for share in shares]
