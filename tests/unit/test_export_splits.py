@@ -21,6 +21,7 @@ from blendtorch.export.pictures import checked_image_format, image_file, image_o
 from blendtorch.export.splits import checked_fractions, episode_of, split_of
 from blendtorch.export.target import new_file, new_folder
 from blendtorch.labels import check_labels
+from blendtorch.recording import Recording, RecordingWriter
 
 
 def test_the_samples_of_these_tests_have_right_labels() -> None:
@@ -250,3 +251,16 @@ def test_a_summary_says_what_was_written_and_what_was_not() -> None:
     for number in range(100):
         summary.problem(str(number))
     assert len(summary.problems) == summary.MAX_PROBLEMS
+
+
+def test_samples_that_a_writer_names_stay_together_by_episode(tmp_path: Path) -> None:
+    with RecordingWriter(tmp_path) as writer:
+        for number in range(200):
+            writer.write({"btindex": number // 10, "btseq": number})
+    merged = Recording(tmp_path)
+    splits: dict[int, set[str]] = {}
+    for key, sample in zip(merged.keys, merged, strict=True):
+        splits.setdefault(sample["btindex"], set()).add(split_of(key, {"train": 0.5, "val": 0.5}))
+    assert all(len(found) == 1 for found in splits.values())
+    assert {next(iter(found)) for found in splits.values()} == {"train", "val"}
+    assert episode_of("r1-000000007-0002") == episode_of("r1-000000007-s000000009") == "r1-000000007"

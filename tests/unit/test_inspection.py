@@ -348,13 +348,15 @@ def test_samples_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
     inspection = inspect(Recording(tmp_path))
     assert (inspection.samples, inspection.inspected, inspection.unreadable) == (6, 5, 1)
     assert problems(inspection) == {"unreadable"}
-    assert "000000000-000000001" in text_of(inspection, "unreadable")
+    assert "000000000-s000000001" in text_of(inspection, "unreadable")
 
 
 def test_what_the_recording_passed_over_is_told(tmp_path: Path) -> None:
     made = clean_samples()
-    write_recording(tmp_path / "a", made[:4])
-    write_recording(tmp_path / "b", made[2:])
+    for name, some in (("a", made[:4]), ("b", made[2:])):
+        with RecordingWriter(RecordingSettings(tmp_path / name, metadata={"seed": 1})) as writer:
+            for sample in some:
+                writer.write(sample)
     merged = inspect(Recording([tmp_path / "a", tmp_path / "b"]))
     assert (merged.samples, merged.shards, merged.skipped) == (6, 2, 2)
     assert problems(merged) == {"skipped"}

@@ -169,6 +169,15 @@ def test_a_recording_of_another_seed_is_not_gone_on_with(instance: Start, tmp_pa
         next(iter(other))
 
 
+def test_samples_that_may_be_of_another_launch_are_not_passed_over_silently(
+    instance: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for btid in (7, 8):
+        list(RemoteIterableDataset(instance(indexed(3), btid=btid).address, record=tmp_path))
+    assert "3 samples that came have keys" in caplog.text
+    assert "metadata=launcher.origin" in caplog.text
+
+
 def test_a_wrong_setting_is_told_before_anything_starts(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for record in [tmp_path / "file", 3, ""]:

@@ -25,7 +25,7 @@ from recording_samples import (
 )
 
 from blendtorch.errors import MissingFileError, RecordingError
-from blendtorch.recording import Recording
+from blendtorch.recording import Recording, RecordingWriter
 from blendtorch.recording.tar import BLOCK
 
 COUNT = 3
@@ -223,7 +223,7 @@ def test_a_shard_that_is_removed_after_it_was_opened_is_an_error_of_ours_or_of_t
 SHRINK = """
 import os, sys
 from blendtorch.errors import MissingFileError, RecordingError
-from blendtorch.recording import Recording
+from blendtorch.recording import Recording, RecordingWriter
 recording = Recording(sys.argv[1])
 view = recording[3]["image"]
 os.truncate(sys.argv[1], 4096)
@@ -281,3 +281,21 @@ def test_a_tar_of_others_is_told(tmp_path: Path) -> None:
         for path in (foreign, plain):
             with pytest.raises(RecordingError, match=r"does not begin as a recording.* Expected what .* has written"):
                 Recording(path)
+
+
+def test_going_on_keeps_what_lies_behind_an_empty_part(tmp_path: Path) -> None:
+    """As a loss of power may leave it; the shard is left as it is, for whoever may save more of it."""
+    (shard,) = record(tmp_path, [sample(number) for number in range(20)])
+    content = bytearray(shard.read_bytes())
+    middle = len(content) // 2 // 512 * 512
+    content[middle : middle + 4096] = bytes(4096)
+    shard.unlink()
+    partial = shard.with_name(shard.name + ".partial")
+    partial.write_bytes(content)
+    with RecordingWriter(tmp_path, worker=1) as writer:
+        writer.write(sample(100))
+    assert partial.read_bytes() == content
+    recording = Recording(tmp_path)
+    assert recording.skipped >= 1
+    assert "is empty, and more follows" in recording.problems[0] or "is no" in recording.problems[0]
+    assert len(recording) > 5

@@ -4,6 +4,8 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import tarfile
 import time
 from pathlib import Path
@@ -254,3 +256,24 @@ def test_a_sample_of_more_buffers_than_are_written_at_once(tmp_path: Path) -> No
     many = {f"f{i}": np.full(3, i) for i in range(250)}
     record(tmp_path, [many, {"x": 1}])
     assert_sample(Recording(tmp_path)[0], many)
+
+
+NOT_CLOSED = """
+import sys
+from blendtorch.recording import RecordingWriter
+from recording_samples import sample
+writer = RecordingWriter(sys.argv[1])
+for number in range(3):
+    writer.write(sample(number))
+"""
+
+
+def test_a_writer_that_nobody_closes_ends_its_shard_at_the_end_of_the_process(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-c", NOT_CLOSED, str(tmp_path)],
+        check=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["samples-00-00000.tar"]
+    assert len(Recording(tmp_path)) == 3

@@ -25,7 +25,7 @@ COUNT = 10
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ten samples in four shards."""
     path = tmp_path_factory.mktemp("ten")
-    record(path, [sample(number) for number in range(COUNT)], shard_samples=3)
+    record(path, [sample(number) for number in range(COUNT)], shard_samples=3, metadata={"seed": 3})
     return path
 
 
@@ -97,6 +97,24 @@ def test_sums(folder: Path, tmp_path: Path) -> None:
     assert numbers((one[2:] + other[3:])[::3]) == [2, 5, 8, 12]
     assert numbers(one[:3] + one[1:4]) == [0, 1, 2, 3]
     assert numbers(one[:0] + one[:0]) == []
+    assert (one[:5] + one[5:]).skipped == 0
+
+
+@pytest.mark.parametrize(("seed", "others"), [(3, 4), (None, 3), (3, None), (None, None)])
+def test_samples_of_other_streams_are_others_whatever_they_are_called(
+    tmp_path: Path, seed: int | None, others: int | None
+) -> None:
+    """Also where nothing tells whether the streams are the same: better twice than never."""
+    for name, known, first in (("a", seed, 0), ("b", others, 100)):
+        metadata = {} if known is None else {"seed": known}
+        with RecordingWriter(RecordingSettings(tmp_path / name, metadata=metadata)) as writer:
+            for rank in range(3):
+                writer.write({"number": first + rank}, f"000000007-000{rank}")
+    for both in (Recording(tmp_path / "a") + Recording(tmp_path / "b"), Recording([tmp_path / "a", tmp_path / "b"])):
+        assert [one["number"] for one in both] == [0, 1, 2, 100, 101, 102]
+        assert both.keys == [f"{stream}000000007-000{rank}" for stream in ("", "r1-") for rank in range(3)]
+        assert both[4:].keys == ["r1-000000007-0001", "r1-000000007-0002"]
+        assert (both.skipped, both.problems) == (0, [])
 
 
 def test_sources(folder: Path, tmp_path: Path) -> None:
@@ -108,7 +126,8 @@ def test_sources(folder: Path, tmp_path: Path) -> None:
     twice = Recording([shards[0], folder])
     assert (numbers(twice), twice.skipped) == ([*range(COUNT)], 3)
     record(tmp_path, [sample(20)])
-    assert numbers(Recording([tmp_path, shards[0]])) == [20, 0, 1, 2]
+    assert len(Recording([tmp_path, shards[0]])) == 4
+    assert Recording([tmp_path, shards[0]]).keys[1].startswith("r1-")  # of another stream
     with pytest.raises(MissingFileError, match="no recording"):
         Recording([shards[0], tmp_path / "nothing.tar"])
 

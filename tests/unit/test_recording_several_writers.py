@@ -1,6 +1,7 @@
 """Several writers in one folder, readers beside them, and the moments at which they could meet."""
 
 import contextlib
+import errno
 import os
 import signal
 import threading
@@ -307,3 +308,22 @@ os._exit(0)
             time.sleep(0.01)
     RecordingWriter(tmp_path).close()
     check(tmp_path, 2)
+
+
+def test_where_there_are_no_locks_writers_write_and_leave_the_shards_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on some network file systems: nobody can tell whether a writer lives."""
+    record(tmp_path, [sample(0)])
+    (shard,) = tmp_path.glob("*.tar")
+    partial = shard.rename(shard.with_name(shard.name + ".partial"))
+    content = partial.read_bytes()
+
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(shard_files.fcntl, "flock", no_locks)
+    with RecordingWriter(tmp_path) as writer:
+        writer.write(sample(1))
+    assert partial.read_bytes() == content
+    assert Recording(tmp_path).keys == [key_of(0), key_of(1)]

@@ -80,6 +80,16 @@ def test_fields_that_some_samples_lack_are_none(tmp_path: Path) -> None:
     assert batch["depth"][1].tolist() == [1, 1, 1]
 
 
+def test_a_field_that_is_an_array_in_some_samples_alone(tmp_path: Path) -> None:
+    with btt.RecordingWriter(tmp_path) as writer:
+        for x in ({"x": np.zeros(2)}, {"x": 3.5}, {}, {}):
+            writer.write(x)
+    first, second = btt.ReplayLoader(tmp_path, 2)
+    assert first["x"][0].tolist() == [0, 0]
+    assert first["x"][1] == 3.5
+    assert second == {}
+
+
 def test_images_are_decoded(tmp_path: Path) -> None:
     with btt.RecordingWriter(btt.RecordingSettings(tmp_path, encode={"image": "png"})) as writer:
         for number in range(3):
@@ -152,9 +162,13 @@ def test_a_state_is_gone_on_from(folder: Path) -> None:
 
 def test_the_state_between_epochs_is_the_next_one(folder: Path) -> None:
     loader = btt.ReplayLoader(folder, 4, shuffle=True)
-    assert loader.state_dict() == {"version": 1, "epoch": 0, "batches": 0}
+    state = loader.state_dict()
+    assert (state["epoch"], state["batches"]) == (0, 0)
     list(loader)
-    assert loader.state_dict() == {"version": 1, "epoch": 1, "batches": 0}
+    assert loader.state_dict() == {**state, "epoch": 1}
+    for other in ({"seed": 1}, {"shuffle": False}, {"batch_size": 5}):
+        with pytest.raises(ConfigError, match="the state is of a loader with"):
+            btt.ReplayLoader(folder, **{"batch_size": 4, "shuffle": True, **other}).load_state_dict(state)
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ class RemoteIterableDataset(IterableDataset[Any]):
         if queue_size < 1 or timeoutms <= 0:
             raise ConfigError(f"queue_size is {queue_size} and timeoutms {timeoutms}, expected positive numbers.")
         self._record = None if record is None else as_settings(record)
+        self._origin = {"num_instances": len(self._addresses)}
         self._max_items = max_items
         self._item_transform = item_transform
         self._timeout_s = timeoutms / 1000
@@ -86,7 +87,9 @@ class RemoteIterableDataset(IterableDataset[Any]):
         # Made here, not in __init__: this runs in the worker, and sockets do not survive a fork.
         worker = get_worker_info()
         recorder = (
-            None if self._record is None else StreamRecorder(self._record, {}, 0 if worker is None else worker.id)
+            None
+            if self._record is None
+            else StreamRecorder(self._record, self._origin, 0 if worker is None else worker.id)
         )
         receiver = SampleReceiver(self._addresses, **self._options)
         memory = RecycledMemory(_MOST_KEPT)
@@ -99,9 +102,11 @@ class RemoteIterableDataset(IterableDataset[Any]):
                 if left is not None:
                     left -= 1
         finally:
-            receiver.close()
-            if recorder is not None:
-                recorder.close()
+            try:
+                receiver.close()
+            finally:
+                if recorder is not None:
+                    recorder.close()
 
     def _share(self) -> int | None:
         """How many of `max_items` are this worker's."""

@@ -28,8 +28,14 @@ def read_batch(recording: Recording, indices: Sequence[int], pool: BufferPool) -
     rests = [shard.rest(row) for shard, row in places]
     batch: Batch = {name: stack([rest.get(name) for rest in rests]) for name in _union(rests)}
     for name in _union([shard.fields for shard, _ in places]):
-        values = _stacked(name, places, pool)
-        batch[name] = stack(_values(name, places)) if values is None else tensor_of(values)
+        stacked = _stacked(name, places, pool)
+        if stacked is not None:
+            batch[name] = tensor_of(stacked)
+            continue
+        arrays = _values(name, places)
+        if any(array is not None for array in arrays):  # other samples may have something else of that name
+            values = [rest.get(name) if array is None else array for array, rest in zip(arrays, rests, strict=True)]
+            batch[name] = stack(values)
     return batch
 
 

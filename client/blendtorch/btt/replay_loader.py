@@ -49,6 +49,7 @@ class ReplayLoader:
         recording, batch_size: The same.
         num_batches: How many batches an epoch has.
         epoch: The number of the next epoch, from 0.
+        launcher: None; what a `StreamLoader` has here.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class ReplayLoader:
             raise ConfigError(f"num_batches is {num_batches}, expected 0 or more, or None for all of the recording.")
         self.batch_size = batch_size
         self.epoch = 0
+        self.launcher = None
         self._shuffle = shuffle
         self._seed = seed
         self._prefetch = prefetch
@@ -129,28 +131,35 @@ class ReplayLoader:
         return StreamStats((InstanceStats(received=self._received),), self._waited_s, ready, 0)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the loader is, for `load_state_dict`: plain numbers."""
+        """Where the loader is, for `load_state_dict`: plain numbers. Behind the last batch the loop to come is empty."""
         batches = self._passed_over or self._batches
         epoch = self.epoch - (self._passed_over == 0 and batches > 0)
-        return {"version": _STATE_VERSION, "epoch": epoch, "batches": batches}
+        return {"version": _STATE_VERSION, "epoch": epoch, "batches": batches, "of": self._arguments()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from where another loader of the same recording and arguments was: the next loop is what it had left.
 
         Raises:
-            ConfigError: It is not the state of a ReplayLoader.
+            ConfigError: It is not the state of a ReplayLoader, or one with other arguments.
         """
         numbers = [state.get(name) for name in ("version", "epoch", "batches")] if isinstance(state, dict) else []
         if not numbers or not all(type(n) is int and n >= 0 for n in numbers) or numbers[0] != _STATE_VERSION:
             raise ConfigError("this is not the state of a ReplayLoader. Expected what state_dict() returned.")
+        if state.get("of") != self._arguments():
+            raise ConfigError(f"the state is of a loader with {state.get('of')}, this one has {self._arguments()}.")
         self.close()
         self.epoch, self._passed_over, self._batches = state["epoch"], state["batches"], 0
 
+    def _arguments(self) -> dict[str, Any]:
+        """What makes the same epochs."""
+        shuffled = {"seed": self._seed} if self._shuffle else {}
+        return {"samples": len(self.recording), "batch_size": self.batch_size, "shuffle": self._shuffle, **shuffled}
+
     def close(self) -> None:
         """Ends the epoch under way, in whichever thread. The loader can be iterated over again."""
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
 
     def __enter__(self) -> "ReplayLoader":
         return self

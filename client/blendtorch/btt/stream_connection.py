@@ -78,7 +78,8 @@ class StreamConnection:
         self._launcher = launcher
         self._pool = pool
         self._pinner = pinner
-        self._recorder = None if record is None else StreamRecorder(record, {} if launcher is None else launcher.origin)
+        origin = {"num_instances": len(addresses)} if launcher is None else launcher.origin
+        self._recorder = None if record is None else StreamRecorder(record, origin)
         self.receiver = SampleReceiver(addresses, owed=owed, streams=streams, **receive_options)
         self.queue: queue.Queue[_Queued] = queue.Queue(prefetch)
         self.dropped = 0
@@ -123,9 +124,11 @@ class StreamConnection:
 
     def close(self) -> None:
         """To be called after `end`."""
-        self.receiver.close()
-        if self._recorder is not None:
-            self._recorder.close()
+        try:
+            self.receiver.close()
+        finally:
+            if self._recorder is not None:
+                self._recorder.close()
 
     def abandon(self) -> None:
         """Ends all this, soon: in the background thread, if that runs, for any thread may happen to call this."""

@@ -1,5 +1,6 @@
 """Records the samples of a stream as they arrive."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -10,6 +11,8 @@ from ..recording.resume import key_of
 from ..recording.settings import Record
 from ..recording.writer import RecordingWriter, settings_for
 from ..wire.group import Group
+
+log = logging.getLogger(__name__)
 
 
 class StreamRecorder:
@@ -29,12 +32,13 @@ class StreamRecorder:
     Attributes:
         samples: How many samples were written; those that were there already are not counted.
         nbytes: How many bytes they take.
+        duplicates: How many samples came that were there already; counted when it is closed.
     """
 
     def __init__(self, record: Record, origin: Mapping[str, Any], worker: int = 0) -> None:
         self._open = partial(RecordingWriter, settings_for(record, origin), worker=worker)
         self._writer: RecordingWriter | None = self._open()
-        self.samples = 0
+        self.samples = self.duplicates = 0
         self.nbytes = 0
 
     def record(self, group: Group) -> None:
@@ -54,8 +58,17 @@ class StreamRecorder:
     def close(self) -> None:
         """Ends the recording; it is gone on with when more is recorded."""
         writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.close()
+        if writer is None:
+            return
+        if writer.duplicates and "seed" not in writer.settings.metadata:
+            log.warning(
+                "%d samples that came have keys that %s holds already, and were passed over; nothing tells whether they "
+                "are of the same launch. Record with metadata=launcher.origin, or into another folder.",
+                writer.duplicates,
+                writer.settings.folder,
+            )
+        self.duplicates += writer.duplicates
+        writer.close()
 
 
 def views(group: Group) -> Iterator[dict[str, Any]]:

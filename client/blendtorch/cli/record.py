@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import signal
+import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -14,10 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from ..btt import BlenderLauncher, CurveKeys, LaunchInfo
 from ..btt.record_samples import record_samples
 from ..btt.stream_recorder import StreamRecorder
-from ..errors import ConfigError
+from ..errors import ConfigError, MissingFileError
 from ..recording import Recording, RecordingSettings
 from ..recording.resume import positions_after
-from ..recording.shard_files import shards_of
 from .class_names import add_classes_option, parse_classes
 from .launch import add_launcher_options, launcher_options
 
@@ -73,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
     """Records; returns the exit status."""
     if args.samples is not None and args.samples < 1:
         raise ConfigError(f"--samples is {args.samples}, expected at least 1.")
+    if not 0 < args.shard_mb < 2**40:
+        raise ConfigError(f"--shard-mb is {args.shard_mb}, expected a positive number.")
     classes = parse_classes(args.classes) if args.classes else {}
     metadata = {"classes": {str(number): name for number, name in classes.items()}} if classes else {}
     settings = RecordingSettings(
@@ -84,8 +87,10 @@ def run(args: argparse.Namespace) -> int:
         args.fsync,
         metadata,
     )
+    # So that the shard is ended then, too.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     console = Console()
-    before = Recording(args.out) if args.out.is_dir() and shards_of(args.out) else None
+    before = _there(args.out)
     there = 0 if before is None else len(before)
     if args.samples is not None and there >= args.samples:
         console.print(f"{args.out} has {there} samples already; nothing is to be done")
@@ -102,7 +107,8 @@ def run(args: argparse.Namespace) -> int:
                 addresses,
                 recorder,
                 None if args.samples is None else args.samples - there,
-                owed=None if before is None else positions_after(before, len(addresses)),
+                # Which of several instances a single address is, nobody knows.
+                owed=None if before is None or "://" in args.source else positions_after(before, len(addresses)),
                 curve=curve,
                 timeout_s=args.timeout,
                 excused=excused,
@@ -121,11 +127,12 @@ def _connect(
         return [args.source], None, {}, lambda: False
     source = Path(args.source)
     if info := _launch_info(source):
-        return info.addresses[_SOCKET], info.curve, {}, lambda: False
+        addresses = info.addresses[_SOCKET]
+        return addresses, info.curve, {"num_instances": len(addresses)}, lambda: False
     options = launcher_options(source, args)
     if options.get("seed") is None and before is not None and "seed" in before.metadata:
         options["seed"] = before.metadata["seed"]  # the same stream is gone on with
-    launcher = BlenderLauncher(**{**options, "named_sockets": [_SOCKET]})
+    launcher = BlenderLauncher(**{**options, "named_sockets": options.get("named_sockets") or [_SOCKET]})
     with console.status("starting Blender"):
         stack.enter_context(launcher)
 
@@ -156,13 +163,23 @@ def _encodings(values: list[str]) -> dict[str, str]:
 
 def _tell(console: Console, folder: Path, started: float, recorder: StreamRecorder) -> None:
     """What there is now."""
-    if not shards_of(folder):
+    recording = _there(folder)
+    if recording is None:
         console.print(f"{folder} has no samples")
         return
-    recording = Recording(folder)
     size = sum(path.stat().st_size for path in recording.shards)
     rate = recorder.samples / max(1e-9, time.monotonic() - started)
     console.print(
         f"{folder} has {len(recording)} samples in {len(recording.shards)} shard(s), {size / 1e6:,.1f} MB; "
         f"{recorder.samples} are new, {rate:.1f} a second"
     )
+    if recorder.duplicates:
+        console.print(f"{recorder.duplicates} that came were there already, and were passed over")
+
+
+def _there(folder: Path) -> Recording | None:
+    """The recording in a folder; None where there is none yet, or its writer died before the first sample."""
+    try:
+        return Recording(folder)
+    except MissingFileError:
+        return None

@@ -10,7 +10,7 @@ from ..errors import ConfigError
 SPLITS: Mapping[str, float] = {"train": 0.9, "val": 0.1}
 """The usual parts."""
 
-_ADDRESS = re.compile(r"([0-9]+)-[0-9]+")
+_ADDRESS = re.compile(r"((?:r[0-9]+-)?[0-9]+)-s?[0-9]+")  # keys of recordings, of merged ones, too
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _SUM_TOLERANCE = 1e-6
 

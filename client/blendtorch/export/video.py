@@ -7,6 +7,7 @@ nothing; players that take BT.709 then show other greens and reds.
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from fractions import Fraction
@@ -192,7 +193,7 @@ def _order(keys: list[str]) -> list[int]:
     """The samples' numbers in the order of their addresses; of other names as they are."""
     if any(episode_of(key) == key for key in keys):
         return list(range(len(keys)))
-    addresses = [tuple(map(int, key.split("-"))) for key in keys]
+    addresses = [tuple(map(int, re.findall(r"\d+", key))) for key in keys]
     return sorted(range(len(keys)), key=addresses.__getitem__)
 
 

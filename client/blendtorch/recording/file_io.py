@@ -82,6 +82,10 @@ class OpenFiles:
     """Files that are open for reading; those that were not used for long are closed once nobody reads them."""
 
     def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
         self._files: OrderedDict[Path, io.FileIO] = OrderedDict()
         self._memories: OrderedDict[Path, mmap.mmap] = OrderedDict()
         self._lock = threading.Lock()
@@ -91,6 +95,8 @@ class OpenFiles:
 
     def file(self, path: Path) -> io.FileIO:
         """The file; whoever refers to it keeps it open."""
+        if self._process != os.getpid():
+            self._begin()  # a thread that this forked process does not have may hold the lock
         with self._lock:
             if path not in self._files:
                 if len(self._files) >= _MOST_OPEN:

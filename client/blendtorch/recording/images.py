@@ -24,6 +24,7 @@ _HOLDS = {
     "webp": (("uint8",), (3, 4)),
     "exr": (("float16", "float32", "uint32"), (1, 3, 4)),
 }
+_MAX_PIXELS = 178_956_970  # twice Pillow's Image.MAX_IMAGE_PIXELS: of more it suspects a decompression bomb
 _EXR_NAMES = {1: "Y", 3: "RGB", 4: "RGBA"}
 
 
@@ -49,6 +50,8 @@ def encode(array: np.ndarray, encoding: str, quality: int) -> bytes:
             f"H x W with {' or '.join(map(str, channels))} channel(s) (one: without that axis; uint16: one). Choose "
             "another encoding, or none."
         )
+    if array.shape[0] * array.shape[1] > _MAX_PIXELS:
+        raise EncodeError(f"has more than {_MAX_PIXELS} pixels, which Pillow does not read. Record it as it is (npy).")
     if encoding == "png":
         return _encode_png(np.ascontiguousarray(array))
     if encoding == "exr":

@@ -1,8 +1,14 @@
 """What a recording says of where its samples come from."""
 
 import hashlib
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+# What makes two launches the same stream; one folder holds one stream.
+IDENTITY = ("seed", "scene", "script", "instance_args")
 
 
 def identity_of(file: str | os.PathLike | None) -> dict[str, str] | None:
@@ -11,3 +17,8 @@ def identity_of(file: str | os.PathLike | None) -> dict[str, str] | None:
         return None
     with open(file, "rb") as stream:
         return {"name": Path(file).name, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+
+
+def stream_of(metadata: Mapping[str, Any]) -> str:
+    """Which stream a recording is of, as a text that is the same for the same one; "" where its seed is not known."""
+    return json.dumps([metadata.get(name) for name in IDENTITY]) if "seed" in metadata else ""

@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import MissingFileError, RecordingError
 from .description import FieldSchema
 from .file_io import OpenFiles
+from .origin import stream_of
 from .shard import Shard
 from .shard_files import PARTIAL, has_begun, shards_of
 
@@ -80,7 +81,9 @@ class Recording(Sequence[dict[str, Any]]):
     @cached_property
     def keys(self) -> list[str]:
         """The samples' keys, each once."""
-        return [key.decode() for key in self._all_keys()[self._rows].tolist()]
+        streams = self._streams_of(self._rows).tolist()
+        keys = self._all_keys()[self._rows].tolist()
+        return [f"r{n}-{key.decode()}" if n else key.decode() for n, key in zip(streams, keys, strict=True)]
 
     @property
     def parts(self) -> list[tuple[Mapping[str, Any], list[str]]]:
@@ -130,13 +133,18 @@ class Recording(Sequence[dict[str, Any]]):
         return (self[i] for i in range(len(self)))
 
     def __add__(self, other: "Recording") -> "Recording":
-        """The samples of both; of those with the same key this one's."""
+        """The samples of both.
+
+        Where both are of the same stream (seed, scene, script and arguments are equal), samples with the same key are there
+        once; otherwise the keys of the other one begin with "r1-", "r2-", ...
+        """
         merged = Recording.__new__(Recording)
         merged._files = self._files
         merged._shards = self._shards + other._shards
         merged._starts = self._starts + [self._starts[-1] + start for start in other._starts[1:]]
-        merged.problems = self.problems + other.problems
-        merged.skipped = self.skipped + other.skipped
+        is_same = self._shards is other._shards  # parts of one recording
+        merged.problems = self.problems + ([] if is_same else other.problems)
+        merged.skipped = self.skipped + (0 if is_same else other.skipped)
         merged._rows = merged._distinct(np.concatenate([self._rows, other._rows + self._starts[-1]]))
         return merged
 
@@ -162,13 +170,32 @@ class Recording(Sequence[dict[str, Any]]):
         return np.concatenate([shard.index.keys for shard in self._shards])
 
     def _distinct(self, rows: np.ndarray) -> np.ndarray:
-        """The rows without those whose key came before."""
-        _, first = np.unique(self._all_keys()[rows], return_index=True)
+        """The rows without those whose key came before in the same stream."""
+        keys, streams = self._all_keys()[rows], self._streams_of(rows)
+        kept = []
+        for stream in np.unique(streams):
+            (places,) = np.nonzero(streams == stream)
+            kept.append(places[np.unique(keys[places], return_index=True)[1]])
+        first = np.sort(np.concatenate(kept)) if kept else np.empty(0, np.int64)
         if len(first) < len(rows):
             twice = len(rows) - len(first)
             self.skipped += twice
             self.problems.append(f"{twice} sample(s) have the key of one before, and are passed over")
-        return rows[np.sort(first)]
+            log.info("%d sample(s) have the key of one before in the same stream.", twice)
+        return rows[first]
+
+    def _streams_of(self, rows: np.ndarray) -> np.ndarray:
+        """For each row the number of the stream that it is of: a folder holds one, and two folders may hold the same."""
+        metadata: dict[Path, dict[str, Any]] = {}
+        for shard in self._shards:
+            metadata.setdefault(shard.path.absolute().parent, {}).update(shard.index.description.metadata)
+        numbers: dict[str, int] = {}
+        of_folder = {
+            folder: numbers.setdefault(stream_of(known) or f"folder {folder}", len(numbers))
+            for folder, known in metadata.items()
+        }
+        of_shard = np.array([of_folder[shard.path.absolute().parent] for shard in self._shards])
+        return of_shard[np.searchsorted(self._starts, rows, "right") - 1]
 
 
 def _paths(source: Source) -> list[Path]:

@@ -57,23 +57,33 @@ def finish_abandoned(folder: Path) -> None:
         except FileNotFoundError:
             continue  # ended in the meantime
         try:
-            # Its writer lives, or somebody else has just ended it.
+            # Otherwise its writer lives, somebody else has just ended it, or nobody can tell.
             if lock(descriptor) and is_at(path, descriptor):
                 _finish(path, descriptor)
         finally:
             os.close(descriptor)
 
 
-def lock(descriptor: int) -> bool:
-    """Takes a shard for this writer; false when another one has it. The system lets go of it when the writer dies."""
+def lock(descriptor: int, without_locks: bool = False) -> bool:
+    """Takes a shard for this writer; the system lets go of it when the writer dies.
+
+    Args:
+        descriptor: The shard.
+        without_locks: What to return where the file system has no locks.
+
+    Returns:
+        Whether nobody else has it.
+    """
     try:
         if fcntl is not None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         else:
             os.lseek(descriptor, _FAR, os.SEEK_SET)  # locked bytes cannot be read there
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
-    except OSError:
+    except (BlockingIOError, PermissionError):  # somebody else has it
         return False
+    except OSError:  # ENOLCK, ENOSYS, ENOTSUP: some network file systems have none
+        return without_locks
     return True
 
 

@@ -91,13 +91,12 @@ class _Scan:
         while offset + BLOCK <= self._size:
             start = read_at(self._descriptor, BLOCK + MAX_HEADER, offset)
             if start[:BLOCK] == END[:BLOCK]:
-                finished = True
+                finished = self._ends_at(offset)
                 break
             try:
                 name, size = parse_header(start[:BLOCK])
             except RecordingError as error:
-                self._note(f"byte {offset} {error}: what follows is lost")
-                self.damaged = True
+                self._lose_rest(f"byte {offset} {error}: what follows is lost")
                 break
             content, offset = offset + BLOCK, offset + BLOCK + padded(size)
             if offset > self._size:
@@ -106,6 +105,21 @@ class _Scan:
                 end = offset
         self._abandon()
         return self._index(description, end, finished)
+
+    def _ends_at(self, offset: int) -> bool:
+        """Whether the archive ends where an empty block is; after a loss of power files may have empty parts."""
+        first = offset
+        while block := read_at(self._descriptor, 1 << 16, offset):
+            if block.count(0) < len(block):
+                self._lose_rest(f"byte {first} is empty, and more follows, which is lost")
+                return False
+            offset += len(block)
+        return offset - first >= len(END)
+
+    def _lose_rest(self, problem: str) -> None:
+        self._note(problem)
+        self.skipped += self._key is None  # at least one; the one that has begun is counted anyway
+        self.damaged = True
 
     def _description(self) -> tuple[int, Description]:
         start = read_at(self._descriptor, BLOCK, 0)

@@ -46,7 +46,7 @@ class ShardWriter:
         self._descriptor = os.open(self._partial, flags, 0o666)
         try:
             # Whoever looks for shards of dead writers may have taken it for one.
-            if not lock(self._descriptor) or not is_at(self._partial, self._descriptor):
+            if not lock(self._descriptor, without_locks=True) or not is_at(self._partial, self._descriptor):
                 raise FileExistsError(self._partial)
             # Now, not before: another writer may have ended a shard of this name until a moment ago.
             if path.exists():

@@ -1,10 +1,13 @@
 """Writes a recording."""
 
+import atexit
 import json
 import logging
 import operator
 import os
 import platform
+import threading
+import weakref
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -18,16 +21,18 @@ from .. import __version__
 from ..errors import ConfigError, MissingFileError, RecordingWriteError
 from .description import Description
 from .members import members_of, schema_of
+from .origin import IDENTITY
 from .recording import Recording
 from .settings import Record, RecordingSettings, as_settings
 from .shard_files import finish_abandoned, next_number, shard_name
 from .shard_index import KEY
 from .shard_writer import ShardWriter
+from .typed_json import is_array
 
 log = logging.getLogger(__name__)
 
-# What makes two launches the same stream; one recording holds one stream.
-_IDENTITY = ("seed", "scene", "script", "instance_args")
+# Those that are open: they are closed at the end of the process.
+_open_writers: "weakref.WeakSet[RecordingWriter]" = weakref.WeakSet()
 
 
 class RecordingWriter:
@@ -62,6 +67,8 @@ class RecordingWriter:
         self._folder = Path(self.settings.folder)
         self._shard: ShardWriter | None = None
         self._closed = False
+        self._lock = threading.RLock()  # at the end of the process a thread may still write
+        self._process = os.getpid()
         self._keys: set[str] = set()
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -78,6 +85,7 @@ class RecordingWriter:
                 self._check_same(metadata)
             self._keys.update(before.keys)
             log.info("%s holds %d samples already; the recording goes on.", self._folder, len(self._keys))
+        _open_writers.add(self)
 
     def write(self, sample: Mapping[str, Any], key: str | None = None) -> bool:
         """Appends a sample.
@@ -96,6 +104,10 @@ class RecordingWriter:
             ConfigError: The key is not one; a library for an encoding is missing; the writer is closed.
             RecordingWriteError: The disk is full or has failed. All samples before are kept, the writer is closed.
         """
+        with self._lock:
+            return self._write(sample, key)
+
+    def _write(self, sample: Mapping[str, Any], key: str | None) -> bool:
         if self._closed:
             raise ConfigError(
                 f"the recording in {self._folder} is closed. Make another RecordingWriter to go on with it."
@@ -129,11 +141,10 @@ class RecordingWriter:
         Raises:
             RecordingWriteError: The disk is full or has failed. All samples are kept.
         """
-        self._closed = True
-        shard, self._shard = self._shard, None
-        if shard is not None:
+        with self._lock:
+            self._closed = True
             try:
-                shard.finish()
+                self._finish()
             except OSError as error:
                 raise RecordingWriteError(self._report(error)) from None
 
@@ -154,6 +165,8 @@ class RecordingWriter:
         versions = {"blendtorch": __version__, "python": platform.python_version(), "numpy": np.__version__}
         stored = {"encode": dict(self.settings.encode), "quality": self.settings.quality}
         metadata = {**versions, **self.settings.metadata, "settings": stored}
+        for name in self.settings.encode.keys() - {name for name, value in sample.items() if is_array(value)}:
+            log.warning("encode names %r, which is no array of the first sample; it has %s.", name, ", ".join(sample))
         description = Description(metadata, schema_of(sample, self.settings))
         number = next_number(self._folder, self._worker)
         while True:
@@ -172,9 +185,10 @@ class RecordingWriter:
             return f"{number:09d}"
 
     def _check_same(self, before: Mapping[str, Any]) -> None:
-        for name in _IDENTITY:
+        for name in IDENTITY:
             there, here = before.get(name), self.settings.metadata.get(name)
-            if there is not None and here is not None and json.dumps(there) != json.dumps(here):
+            is_known = name in before and name in self.settings.metadata  # None is: there is no scene, say
+            if is_known and json.dumps(there) != json.dumps(here):
                 raise ConfigError(
                     f"{self._folder} holds a recording whose {name} is {there}, this one's is {here}. Choose another "
                     "folder, or remove that recording."
@@ -200,3 +214,12 @@ def settings_for(record: Record, origin: Mapping[str, Any]) -> RecordingSettings
     """The settings with what is known of where samples come from; what the settings say themselves wins."""
     settings = as_settings(record)
     return replace(settings, metadata={**origin, **settings.metadata})
+
+
+@atexit.register
+def _close_all() -> None:
+    """Ends the shards of writers that nobody has closed."""
+    for writer in list(_open_writers):
+        if writer._process == os.getpid():  # not a fork's: its parent goes on
+            with suppress(RecordingWriteError):
+                writer.close()
