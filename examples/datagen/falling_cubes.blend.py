@@ -12,8 +12,9 @@ import numpy as np
 
 from blendtorch import btb
 
-SHAPE = (240, 320)
 FRAMES = (1, 60)
+OUTPUTS = ("ids", "depth", "normals_camera")
+CUBE = 1  # its class; the ground has none
 
 
 def main() -> None:
@@ -21,6 +22,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--num-cubes", type=int, default=8)
     parser.add_argument("--shading", default="SOLID", choices=["SOLID", "RENDERED"])
+    parser.add_argument("--every", type=int, default=1, help="publish frames N, 2 N, ... 60")
+    parser.add_argument("--shape", type=int, nargs=2, default=(240, 320), help="height and width of the pictures")
+    parser.add_argument("--outputs", nargs="+", default=OUTPUTS, choices=OUTPUTS, help="label images to publish")
     parser.add_argument("--check-labels", choices=["report", "drop", "raise"], help="what to do with wrong labels")
     args = parser.parse_args(remainder)
 
@@ -34,6 +38,7 @@ def main() -> None:
         nonlocal episode
         episode = next(episodes)
         throw(cubes, btb.sample_rng(btargs.seed, episode))
+        passes.reset()  # what moved before has nothing to do with what comes
 
     def pre_frame() -> None:
         nonlocal started
@@ -41,15 +46,18 @@ def main() -> None:
         move_camera(camera, btb.sample_rng(btargs.seed, episode, anim.frameid))
 
     def post_frame() -> None:
+        if anim.frameid % args.every:
+            return
         image = renderer.render()
-        arrays = passes.render()  # ids, depth, normals_camera
-        labels = passes.annotate(amodal=False)
+        arrays = passes.render()
+        labels = passes.annotate()
         if checker is not None and not checker.accepts({"labels": labels, **arrays}):
             return
         channel.publish(
             image=image,
-            boxes=labels["instances"]["box"][: len(cubes)],  # rows go by name, and "Ground" comes after the cubes
             **arrays,
+            labels=labels,
+            boxes=labels["instances"]["box"][: len(cubes)],  # rows go by name, and "Ground" comes after the cubes
             episode=episode,
             frameid=anim.frameid,
             blender_s=time.perf_counter() - started,  # for physics, drawing and labels
@@ -57,10 +65,10 @@ def main() -> None:
         )
 
     channel = btb.BlenderOutputChannel(btargs.btsockets["DATA"], btargs.btid)
-    camera = btb.Camera(shape=SHAPE)
+    camera = btb.Camera(shape=args.shape)
     renderer = btb.OffScreenRenderer(camera, mode="rgb", samples=8 if args.shading == "SOLID" else 1)
     renderer.set_render_style(shading=args.shading, overlays=False)
-    passes = btb.LabelRenderer(camera, outputs=["ids", "depth", "normals_camera"])
+    passes = btb.LabelRenderer(camera, outputs=args.outputs)
 
     anim = btb.AnimationController()
     anim.pre_animation.add(pre_animation)
@@ -87,6 +95,7 @@ def build_scene(num_cubes: int) -> list[bpy.types.Object]:
         bpy.ops.mesh.primitive_cube_add(size=1)
         cube = bpy.context.object
         cube.name = f"Cube {i:03d}"  # ids go by name: 1, 2, ...
+        cube["class_id"] = CUBE
         bpy.ops.rigidbody.object_add(type="ACTIVE")
         cube.rigid_body.collision_shape = "BOX"
         cubes.append(cube)

@@ -28,8 +28,10 @@ def main() -> None:
         dataset = btt.RemoteIterableDataset(
             launcher.launch_info.addresses["DATA"], max_items=args.batches * args.batch_size
         )
-        for i, batch in enumerate(DataLoader(dataset, batch_size=args.batch_size, num_workers=args.workers)):
-            print(f"batch {i}: image {tuple(batch['image'].shape)} boxes {tuple(batch['boxes'].shape)}", flush=True)
+        loader = DataLoader(dataset, args.batch_size, num_workers=args.workers, collate_fn=btt.collate)
+        for i, batch in enumerate(loader):
+            shapes = ", ".join(f"{name} {tuple(batch[name].shape)}" for name in ("image", "boxes"))
+            print(f"batch {i}: {shapes}, labels of {len(batch['labels'])}", flush=True)
 
     args.out.parent.mkdir(parents=True, exist_ok=True)
     btt.montage(batch["image"], batch["boxes"]).save(args.out)

@@ -348,3 +348,14 @@ def test_nothing_is_left_open_by_opening(tmp_path: Path) -> None:
     recordings = [Recording(tmp_path) for _ in range(3)]
     assert open_files(tmp_path) == 0
     assert len(recordings) == 3
+
+
+def test_some_of_the_samples(folder: Path) -> None:
+    recording = Recording(folder)
+    assert numbers(recording[[3, 1, 4]]) == [3, 1, 4]
+    assert numbers(recording[np.array([9, -1])]) == [9, 9]
+    assert numbers(recording[np.arange(COUNT) % 2 == 1]) == [1, 3, 5, 7, 9]
+    assert numbers(recording[[]]) == []
+    assert numbers(recording[[5, 6, 7]][1:]) == [6, 7]
+    with pytest.raises(IndexError):
+        recording[[COUNT]]

@@ -113,17 +113,18 @@ class Recording(Sequence[dict[str, Any]]):
     @overload
     def __getitem__(self, index: int) -> dict[str, Any]: ...
     @overload
-    def __getitem__(self, index: slice) -> "Recording": ...
-    def __getitem__(self, index: int | slice) -> "dict[str, Any] | Recording":
-        """A sample, or a recording of some of them.
+    def __getitem__(self, index: slice | Sequence[int] | np.ndarray) -> "Recording": ...
+    def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray) -> "dict[str, Any] | Recording":
+        """A sample, or a recording of some of them: of a slice, a list of numbers, or a mask.
 
         Raises:
             IndexError: There is no such sample.
             RecordingError: The sample is damaged.
             ConfigError: A library for an encoding is missing; names it.
         """
-        if isinstance(index, slice):
-            return self._of(self._rows[index])
+        if isinstance(index, slice | np.ndarray | Sequence):
+            chosen = index if isinstance(index, slice) else np.asarray(index, None if len(index) else np.int64)
+            return self._of(self._rows[chosen])
         shard, row = self.locate(index)
         arrays = {name: shard.view(row, name) for name in shard.fields}
         sample: dict[str, Any] = {name: array for name, array in arrays.items() if array is not None}

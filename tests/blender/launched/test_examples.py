@@ -126,4 +126,9 @@ def test_falling_cubes_come_with_labels(blender):
         np.testing.assert_allclose(np.linalg.norm(sample["normals_camera"], axis=-1), ids > 0, atol=1e-5)
         assert sample["image"].shape[:2] == ids.shape
         seen += (pixels > 0).sum()
+        table = sample["labels"]["instances"]
+        assert table["object"] == [*(f"Cube {i:03d}" for i in range(8)), "Ground"]
+        np.testing.assert_array_equal(table["class_id"], [1] * 8 + [0])
+        np.testing.assert_array_equal(table["box"][:8], boxes)
+        assert check_labels(sample["labels"], ids=ids, depth=sample["depth"]) == []
     assert seen > 40
