@@ -113,8 +113,8 @@ class Recording(Sequence[dict[str, Any]]):
     @overload
     def __getitem__(self, index: int) -> dict[str, Any]: ...
     @overload
-    def __getitem__(self, index: slice | Sequence[int] | np.ndarray) -> "Recording": ...
-    def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray) -> "dict[str, Any] | Recording":
+    def __getitem__(self, index: slice | list[int] | range | np.ndarray) -> "Recording": ...
+    def __getitem__(self, index: int | slice | list[int] | range | np.ndarray) -> "dict[str, Any] | Recording":
         """A sample, or a recording of some of them: of a slice, a list of numbers, or a mask.
 
         Raises:
@@ -122,7 +122,7 @@ class Recording(Sequence[dict[str, Any]]):
             RecordingError: The sample is damaged.
             ConfigError: A library for an encoding is missing; names it.
         """
-        if isinstance(index, slice | np.ndarray | Sequence):
+        if isinstance(index, slice | np.ndarray | list | range):
             chosen = index if isinstance(index, slice) else np.asarray(index, None if len(index) else np.int64)
             return self._of(self._rows[chosen])
         shard, row = self.locate(index)
