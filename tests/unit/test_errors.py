@@ -27,6 +27,8 @@ BUILTIN = {
     "SceneError": RuntimeError,
     "LabelError": ValueError,
     "ExrError": ValueError,
+    "RecordingError": ValueError,
+    "RecordingWriteError": OSError,
 }
 ERRORS = {name: cls for name, cls in vars(errors).items() if inspect.isclass(cls) and cls is not errors.BlendTorchError}
 

@@ -14,7 +14,8 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from blendtorch.errors import ConfigError
-from blendtorch.export import ExportSummary, export_coco
+from blendtorch.export import ExportSummary
+from blendtorch.export.coco import export_coco
 from blendtorch.export.rle import rles_of
 from blendtorch.recording import Recording, RecordingSettings, RecordingWriter
 

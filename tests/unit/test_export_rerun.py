@@ -18,6 +18,7 @@ from rerun.chunk import RrdReader  # noqa: E402
 from blendtorch.errors import ConfigError  # noqa: E402
 from blendtorch.export.rerun import FILE, RerunLog, export_rerun, log_sample  # noqa: E402
 from blendtorch.labels import ids_to_rgb  # noqa: E402
+from blendtorch.recording import Recording, RecordingSettings, RecordingWriter  # noqa: E402
 
 IMAGE, DEPTH = "/world/camera/image", "/world/camera/depth"
 Found = dict[tuple[str, int], dict[str, Any]]
@@ -284,3 +285,17 @@ def test_an_interrupted_export_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         export_rerun(recording, tmp_path / "a.rrd", progress=stop)
     assert [path.name for path in tmp_path.iterdir()] == ["recorded"]
+
+
+def test_a_damaged_sample_is_left_out(tmp_path: Path) -> None:
+    with RecordingWriter(RecordingSettings(tmp_path / "r", encode={"image": "png"})) as writer:
+        for step in range(3):
+            writer.write({"image": full_sample(step)["image"]})
+    (shard,) = (tmp_path / "r").glob("*.tar")
+    content = bytearray(shard.read_bytes())
+    middle = content.index(b"IDAT", content.index(b"IDAT") + 4)
+    content[middle + 4 : middle + 30] = bytes(26)
+    shard.write_bytes(content)
+    summary = export_rerun(Recording(tmp_path / "r"), tmp_path / "out")
+    assert summary.written == {"samples": 2}
+    assert summary.left_out == {"samples that cannot be read": 1}

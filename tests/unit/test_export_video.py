@@ -14,7 +14,7 @@ from export_samples import full_sample, keys, samples, write_recording  # noqa: 
 
 from blendtorch.errors import ConfigError, LabelError  # noqa: E402
 from blendtorch.export.video import FILE, export_video  # noqa: E402
-from blendtorch.recording import Recording  # noqa: E402
+from blendtorch.recording import Recording, RecordingSettings, RecordingWriter  # noqa: E402
 
 GREEN, RED, BLUE = (20, 200, 40), (210, 30, 40), (30, 40, 190)
 
@@ -186,3 +186,46 @@ def test_an_interrupted_export_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         export_video(record(tmp_path, [flat(RED)]), tmp_path / "out", progress=stop)
     assert [path.name for path in tmp_path.iterdir()] == ["recorded"]
+
+
+def test_streams_of_a_merged_recording_come_one_after_the_other_whole(tmp_path: Path) -> None:
+    """Their episodes have the same numbers, and files of their own."""
+    colors = [GREEN, RED, BLUE]
+    parts = [
+        write_recording(tmp_path / name, [{"image": flat(color)} for color in order], episodes)
+        for name, order, episodes in [
+            ("a", colors, ["000000000-0000", "000000001-0000", "000000000-0001"]),
+            ("b", colors[::-1], ["000000000-0000", "000000000-0001", "000000001-0000"]),
+        ]
+    ]
+    merged = parts[0] + parts[1]
+    assert len(merged) == 6
+    export_video(merged, tmp_path / "one")
+    assert nearest(decode(tmp_path / "one" / FILE)[1], colors) == [0, 2, 1, 2, 1, 0]
+    summary = export_video(merged, tmp_path / "each", per_episode=True)
+    assert summary.written == {"pictures": 6, "files": 4}
+    found = {file.stem: nearest(decode(file)[1], colors) for file in (tmp_path / "each").iterdir()}
+    assert found == {"000000000": [0, 2], "000000001": [1], "r1-000000000": [2, 1], "r1-000000001": [0]}
+
+
+def test_each_episodes_file_is_written_in_one_go(tmp_path: Path) -> None:
+    """Also where other keys keep the order as it is."""
+    names = ["000000000-0000", "000000001-0000", "000000000-0001", "mine"]
+    recording = record(tmp_path, [flat(GREEN)] * 4, names)
+    summary = export_video(recording, tmp_path / "each", per_episode=True)
+    assert summary.written == {"pictures": 4, "files": 3}
+    assert len(decode(tmp_path / "each" / "000000000.mp4")[1]) == 2
+
+
+def test_a_damaged_picture_is_left_out(tmp_path: Path) -> None:
+    with RecordingWriter(RecordingSettings(tmp_path / "r", encode={"image": "png"})) as writer:
+        for _ in range(3):
+            writer.write({"image": smooth(32, 48)})
+    (shard,) = (tmp_path / "r").glob("*.tar")
+    content = bytearray(shard.read_bytes())
+    middle = content.index(b"IDAT", content.index(b"IDAT") + 4)
+    content[middle + 4 : middle + 30] = bytes(26)
+    shard.write_bytes(content)
+    summary = export_video(Recording(tmp_path / "r"), tmp_path / "out")
+    assert summary.written == {"pictures": 2, "files": 1}
+    assert summary.left_out == {"samples that cannot be read": 1}

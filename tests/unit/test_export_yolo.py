@@ -13,7 +13,8 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from blendtorch.errors import ConfigError
-from blendtorch.export import ExportSummary, export_yolo
+from blendtorch.export import ExportSummary
+from blendtorch.export.yolo import export_yolo
 from blendtorch.labels import boxes_from_ids
 
 pytest.importorskip("contourpy")

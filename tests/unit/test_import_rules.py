@@ -72,7 +72,10 @@ def violations(source: str, module: str, is_package: bool = False) -> list[str]:
             {n for n in names if is_within(n, "bpy", "torch", "blendtorch.btb", "blendtorch.btt")}, "export: no side"
         )
     if is_within(module, "blendtorch.btb"):
-        forbid({n for n in names if is_within(n, "torch", "gymnasium", "blendtorch.btt")}, "btb never imports this")
+        forbid(
+            {n for n in names if is_within(n, "torch", "gymnasium", "PIL", "blendtorch.btt", "blendtorch.export")},
+            "btb never imports this",
+        )
     if is_within(module, "blendtorch.btt"):
         forbid({n for n in names if is_within(n, "bpy", "blendtorch.btb")}, "btt never imports this")
     if module == "blendtorch.btt.guardian":
@@ -126,6 +129,7 @@ BAD = [
     ("import torch", "blendtorch.export.coco"),
     ("from ..btt import Recording", "blendtorch.export.coco"),
     ("import torch", "blendtorch.btb.camera"),
+    ("from ..export import export", "blendtorch.btb.recorder"),
     ("from torch import nn", "blendtorch.btb.camera"),
     ("from gymnasium.spaces import Box", "blendtorch.btb.env.base"),
     ("from ..btt.colors import srgb_to_linear", "blendtorch.btb.camera"),

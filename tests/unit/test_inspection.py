@@ -354,7 +354,9 @@ def test_samples_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
 def test_what_the_recording_passed_over_is_told(tmp_path: Path) -> None:
     made = clean_samples()
     for name, some in (("a", made[:4]), ("b", made[2:])):
-        with RecordingWriter(RecordingSettings(tmp_path / name, metadata={"seed": 1})) as writer:
+        with RecordingWriter(
+            RecordingSettings(tmp_path / name, metadata={"seed": 1, "scene": None, "script": None})
+        ) as writer:
             for sample in some:
                 writer.write(sample)
     merged = inspect(Recording([tmp_path / "a", tmp_path / "b"]))

@@ -21,11 +21,14 @@ from blendtorch.recording import FieldSchema, Recording, RecordingSettings, Reco
 COUNT = 10
 
 
+STREAM = {"seed": 3, "scene": None, "script": {"name": "cube.py", "sha256": "0"}}
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ten samples in four shards."""
     path = tmp_path_factory.mktemp("ten")
-    record(path, [sample(number) for number in range(COUNT)], shard_samples=3, metadata={"seed": 3})
+    record(path, [sample(number) for number in range(COUNT)], shard_samples=3, metadata=STREAM)
     return path
 
 
@@ -83,7 +86,7 @@ def test_slices_and_slices_of_slices(folder: Path) -> None:
 
 
 def test_sums(folder: Path, tmp_path: Path) -> None:
-    record(tmp_path, [sample(number) for number in range(8, 14)], metadata={"classes": {"1": "cube"}, "seed": 3})
+    record(tmp_path, [sample(number) for number in range(8, 14)], metadata={**STREAM, "classes": {"1": "cube"}})
     one, other = Recording(folder), Recording(tmp_path)
     both = one + other
     assert numbers(both) == [*range(14)]
@@ -100,13 +103,30 @@ def test_sums(folder: Path, tmp_path: Path) -> None:
     assert (one[:5] + one[5:]).skipped == 0
 
 
+def test_a_seed_alone_does_not_tell_the_stream(tmp_path: Path) -> None:
+    for name in "ab":
+        with RecordingWriter(RecordingSettings(tmp_path / name, metadata={"seed": 0})) as writer:
+            writer.write({"of": name}, "000000000-0000")
+    assert [one["of"] for one in Recording(tmp_path / "a") + Recording(tmp_path / "b")] == ["a", "b"]
+
+
+def test_names_of_classes_add_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name, classes in (("a", {"1": "cube"}), ("b", {"1": "cube", "2": "car"}), ("c", {"1": "box"})):
+        with RecordingWriter(RecordingSettings(tmp_path / name, metadata={"classes": classes})) as writer:
+            writer.write({})
+    assert Recording([tmp_path / "b", tmp_path / "a"]).metadata["classes"] == {"1": "cube", "2": "car"}
+    assert not caplog.text
+    assert Recording([tmp_path / "a", tmp_path / "c"]).metadata["classes"] == {"1": "cube"}
+    assert "class 1 is called 'cube' and 'box'" in caplog.text
+
+
 @pytest.mark.parametrize(("seed", "others"), [(3, 4), (None, 3), (3, None), (None, None)])
 def test_samples_of_other_streams_are_others_whatever_they_are_called(
     tmp_path: Path, seed: int | None, others: int | None
 ) -> None:
     """Also where nothing tells whether the streams are the same: better twice than never."""
     for name, known, first in (("a", seed, 0), ("b", others, 100)):
-        metadata = {} if known is None else {"seed": known}
+        metadata = {} if known is None else {**STREAM, "seed": known}
         with RecordingWriter(RecordingSettings(tmp_path / name, metadata=metadata)) as writer:
             for rank in range(3):
                 writer.write({"number": first + rank}, f"000000007-000{rank}")

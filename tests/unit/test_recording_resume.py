@@ -55,3 +55,8 @@ def test_keys_of_other_kinds_are_passed_over(tmp_path: Path) -> None:
         for key in ("cube", "a-b", "7", "3-x"):
             writer.write({}, key)
     assert positions_after(Recording(tmp_path), 1) == [(0, 0, 0)]
+
+
+def test_far_indices_take_no_time(tmp_path: Path) -> None:
+    record(tmp_path, [(10_000_001, 0)], 1)
+    assert positions_after(Recording(tmp_path), 2) == [(0, 10_000_002, 0), (0, 10_000_001, 0)]

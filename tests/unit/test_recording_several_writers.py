@@ -4,6 +4,8 @@ import contextlib
 import errno
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 from recording_samples import assert_sample, key_of, record, run, sample, start
 
-from blendtorch.errors import BlendTorchError
+from blendtorch.errors import BlendTorchError, ConfigError
 from blendtorch.recording import Recording, RecordingSettings, RecordingWriter, shard_files, shard_writer
 from blendtorch.recording import recording as reading
 from blendtorch.recording.shard_files import shards_of
@@ -327,3 +329,46 @@ def test_where_there_are_no_locks_writers_write_and_leave_the_shards_of_others(
         writer.write(sample(1))
     assert partial.read_bytes() == content
     assert Recording(tmp_path).keys == [key_of(0), key_of(1)]
+
+
+def test_a_fork_of_a_writer_neither_writes_nor_ends_its_shard(tmp_path: Path) -> None:
+    writer = RecordingWriter(tmp_path)
+    writer.write(sample(0))
+    child = os.fork()
+    if child == 0:
+        try:
+            writer.write(sample(1))
+        except ConfigError:
+            writer.close()
+            os._exit(0)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    for number in range(2, 5):
+        writer.write(sample(number))
+    writer.close()
+    assert Recording(tmp_path).keys == [key_of(number) for number in (0, 2, 3, 4)]
+    assert Recording(tmp_path).problems == []
+
+
+def test_a_writer_may_be_closed_in_the_middle_of_a_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a handler of a signal does; the sample that is being written is whole."""
+    writer = RecordingWriter(tmp_path)
+    writer.write(sample(0))
+    at(monkeypatch, shard_writer, "append", writer.close)
+    writer.write(sample(1))
+    with pytest.raises(ConfigError, match="closed"):
+        writer.write(sample(2))
+    check(tmp_path, 2)
+
+
+def test_a_writer_that_is_dropped_is_ended_at_the_end_of_the_process(tmp_path: Path) -> None:
+    code = """
+import gc, sys
+from blendtorch.recording import RecordingWriter
+writer = RecordingWriter(sys.argv[1])
+writer.write({})
+del writer
+gc.collect()
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=60)
+    assert [path.name for path in tmp_path.iterdir()] == ["samples-00-00000.tar"]

@@ -26,5 +26,7 @@ def parse_blendtorch_args(argv: Sequence[str] | None = None) -> tuple[LaunchArgu
     if argv is None:
         argv = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
     args, remainder = LaunchArguments.parse(argv)
-    open_session(args).hello()
+    session = open_session(args)
+    session.script_args = remainder
+    session.hello()
     return args, remainder

@@ -44,12 +44,13 @@ class OpenedScene:
         return None if stamp is None else cls(path, stamp)
 
 
-def origin_of(args: LaunchArguments, opened: OpenedScene | None) -> dict[str, Any]:
+def origin_of(args: LaunchArguments, opened: OpenedScene | None, script_args: list[str] | None) -> dict[str, Any]:
     """Where samples come from, under the names and in the form of `btt.BlenderLauncher.origin`.
 
     Args:
         args: What the launcher told this instance.
         opened: The scene as it was before the script ran.
+        script_args: The script's own arguments; None where they are not known.
     """
     origin: dict[str, Any] = {
         "blender": compat.blender_version(),
@@ -64,6 +65,8 @@ def origin_of(args: LaunchArguments, opened: OpenedScene | None) -> dict[str, An
     script = getattr(sys.modules.get("__main__"), "__file__", None)
     if script is not None and Path(script).is_file():
         origin["script"] = identity_of(script)
+    if script_args is not None and args.num_instances == 1:
+        origin["instance_args"] = script_args  # of several instances nobody here knows those of the others
     return origin
 
 

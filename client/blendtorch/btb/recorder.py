@@ -54,7 +54,7 @@ class Recorder:
         # The session that this process is already, where the script has parsed its arguments.
         self._session = session = open_session(LaunchArguments())
         self.btid = session.args.btid if btid is None else btid
-        settings = settings_for(settings, origin_of(session.args, session.scene))
+        settings = settings_for(settings, origin_of(session.args, session.scene, session.script_args))
         self.settings = replace(
             settings,
             folder=os.path.abspath(settings.folder),  # a script may change the working directory

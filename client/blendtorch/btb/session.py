@@ -14,6 +14,7 @@ from typing import Any, NoReturn, Protocol
 
 from .. import __version__
 from ..errors import BlendTorchError
+from ..recording.writer import close_writers
 from ..wire import Kind, LaunchArguments, Message
 from ..wire.curve import CurveKeys, curve_from_environment
 from ..wire.sockets import MessageSocket, answer, flush
@@ -52,6 +53,7 @@ class Session:
         curve: The keys of the launch, if it has some.
         position: Where in the stream it is.
         scene: The scene that the script began with, if a file tells what it is.
+        script_args: The script's own arguments; None until it has parsed them.
         published: How many samples this process has published, on all its channels together; they count it up.
     """
 
@@ -61,6 +63,7 @@ class Session:
         self.published = 0
         self.position = StreamPosition()
         self.scene = OpenedScene.now()
+        self.script_args: list[str] | None = None
         self._channels: list[Channel] = []
         self._said_hello = False
         self._failed = False
@@ -178,8 +181,9 @@ def end_process(code: int) -> NoReturn:
     """Ends the process now, without the interpreter's own end.
 
     Blender 4.2 crashes and 4.5 hangs when the interpreter of the `bpy` module exits with a handler, timer or class still
-    registered. What Blender would have removed then is removed here.
+    registered. What Blender would have removed then is removed here, and what is closed then is closed.
     """
+    close_writers()
     sys.stdout.flush()
     sys.stderr.flush()
     shutil.rmtree(compat.temporary_folder(), ignore_errors=True)

@@ -1,6 +1,6 @@
 """The training side: launches Blender and receives from it.
 
-Imports torch, `blendtorch.wire`, `blendtorch.recording` and `blendtorch.labels`, never bpy.
+Imports torch, `blendtorch.wire`, `blendtorch.recording`, `blendtorch.export` and `blendtorch.labels`, never bpy.
 """
 
 from ..errors import (
@@ -33,6 +33,7 @@ from .dataset import RemoteIterableDataset
 from .duplex import DuplexChannel
 from .file_dataset import FileDataset
 from .finder import Blender, find_blender
+from .inspection import Inspection, inspect
 from .launch_info import LaunchInfo
 from .launcher import BlenderLauncher
 from .montage import montage
@@ -58,6 +59,7 @@ __all__ = [
     "ExportSummary",
     "FieldSchema",
     "FileDataset",
+    "Inspection",
     "InstanceError",
     "InstanceStartTimeout",
     "InstanceStats",
@@ -89,6 +91,7 @@ __all__ = [
     "export",
     "find_blender",
     "ids_to_rgb",
+    "inspect",
     "linear_to_srgb",
     "montage",
     "normals_to_rgb",

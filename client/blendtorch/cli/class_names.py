@@ -29,6 +29,8 @@ def parse_classes(text: str) -> dict[int, str]:
     if "=" in text:
         pairs = [pair.partition("=") for pair in text.split(",")]
         classes = {class_id.strip(): name.strip() for class_id, _, name in pairs}
+        if len(classes) < len(pairs):
+            raise ConfigError(f"--classes {text} names a class twice. Give each id once.")
     else:
         try:
             classes = json.loads(Path(text).read_text(encoding="utf-8"))

@@ -76,8 +76,6 @@ def run(args: argparse.Namespace) -> int:
             **options,
         )
     console.print(str(summary), highlight=False, markup=False, soft_wrap=True)
-    if recording.skipped:
-        console.print(f"  left out: {recording.skipped} samples of the recording that cannot be read")
     return 0
 
 

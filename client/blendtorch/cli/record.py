@@ -107,8 +107,8 @@ def run(args: argparse.Namespace) -> int:
                 addresses,
                 recorder,
                 None if args.samples is None else args.samples - there,
-                # Which of several instances a single address is, nobody knows.
-                owed=None if before is None or "://" in args.source else positions_after(before, len(addresses)),
+                # Of what was launched elsewhere nobody knows whether it is the stream that was recorded before.
+                owed=None if before is None or "seed" not in origin else positions_after(before, len(addresses)),
                 curve=curve,
                 timeout_s=args.timeout,
                 excused=excused,

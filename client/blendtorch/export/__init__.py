@@ -1,6 +1,6 @@
 """Recordings as datasets of other tools: COCO, YOLO, HDF5, BOP, Rerun, video. One module a format.
 
-Imports recordings, labels, numpy and errors; what a format needs besides is imported when it is asked for.
+Imports recordings, labels, numpy, errors and Pillow; what a format needs besides is imported when it is asked for.
 """
 
 from .formats import FORMATS, export

@@ -241,8 +241,13 @@ def _draw_keypoints(
         # Pillow's coordinates are those of pixel centres.
         center = (float(x) - 0.5, float(y) - 0.5)
         if visible == _SEEN:
-            draw.circle(center, radius + 1, fill=(255, 255, 255))
-            draw.circle(center, radius, fill=color, outline=_DARK)
+            draw.ellipse(_around(center, radius + 1), fill=(255, 255, 255))
+            draw.ellipse(_around(center, radius), fill=color, outline=_DARK)
         else:
-            draw.circle(center, radius + 1, outline=_DARK, width=1)
-            draw.circle(center, radius, outline=color, width=max(1, radius // 2))
+            draw.ellipse(_around(center, radius + 1), outline=_DARK, width=1)
+            draw.ellipse(_around(center, radius), outline=color, width=max(1, radius // 2))
+
+
+def _around(center: tuple[float, float], radius: float) -> tuple[float, float, float, float]:
+    x, y = center
+    return x - radius, y - radius, x + radius, y + radius

@@ -11,6 +11,7 @@ from ..errors import LabelError, RecordingError
 from ..labels import boxes_from_ids
 from ..labels.arrays import as_id_image
 from .pictures import image_of
+from .readable import PASSED_OVER, UNREADABLE
 from .summary import ExportSummary
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def labelled_samples(
     Yields:
         The others, in order.
     """
-    summary.leave_out("samples that are damaged in the recording", recording.skipped)
+    summary.leave_out(PASSED_OVER, recording.skipped)
     for text in recording.problems:
         summary.problem(text)
     total = len(recording)
@@ -83,7 +84,7 @@ def labelled_samples(
         try:
             found = labelled_sample(index, key, recording[index], image_field)
         except RecordingError as error:
-            summary.leave_out("samples that cannot be read")
+            summary.leave_out(UNREADABLE)
             summary.problem(str(error))
         except LabelError as error:
             summary.leave_out("samples whose labels and images do not belong together")

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 """Called with how many samples are done, and how many there are."""
 
+PASSED_OVER = "samples that the recording passed over (damaged, incomplete, or there twice)"
+UNREADABLE = "samples that cannot be read"
+
 
 def readable_samples(
     recording: "Recording", summary: ExportSummary, progress: Progress | None
@@ -26,14 +29,14 @@ def readable_samples(
     Yields:
         Key and sample, in order; those that cannot be read are left out.
     """
-    summary.leave_out("samples that are damaged in the recording", recording.skipped)
+    summary.leave_out(PASSED_OVER, recording.skipped)
     for text in recording.problems:
         summary.problem(text)
     for done, key in enumerate(recording.keys):
         try:
             sample = recording[done]
         except RecordingError as error:
-            summary.leave_out("samples that cannot be read")
+            summary.leave_out(UNREADABLE)
             summary.problem(str(error))
         else:
             yield key, sample

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ConfigError
 from .classes import class_names
 from .missing import need
+from .readable import readable_samples
 from .rerun_sample import DEPTH, IMAGE, IMAGES, PLOTS, WORLD, camera_of, entity_of, intrinsics_of, kind_of, log_sample
 from .summary import ExportSummary
 from .target import new_file, new_folder
@@ -71,8 +72,7 @@ def export_rerun(
     summary = ExportSummary("Rerun", Path(folder), {"samples": 0})
     with _new_rrd(folder) as file, RerunLog(Path(folder).stem, classes=names, jpeg_quality=jpeg_quality) as rerun_log:
         rerun_log.save(file)
-        for place in range(len(recording)):
-            sample = recording[place]
+        for _, sample in readable_samples(recording, summary, progress):
             for field in rerun_log.log(sample):
                 summary.leave_out(f"fields {field}, which Rerun cannot show")
             if "distortion" in camera_of(sample):
@@ -80,8 +80,6 @@ def export_rerun(
                     "pictures have lens distortion; depth in space and 3D boxes are those of a pinhole camera"
                 )
             summary.count("samples")
-            if progress is not None:
-                progress(place + 1, len(recording))
     return summary
 
 

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from ..errors import ConfigError
+from ..errors import ConfigError, RecordingError
 from .classes import class_names
 from .missing import need
 from .pictures import image_of
+from .readable import PASSED_OVER, UNREADABLE
 from .splits import episode_of
 from .summary import ExportSummary
 from .target import new_file, new_folder
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 Codec = Literal["h264", "mpeg4"]
 
+_PLACE = re.compile(r"(?:r([0-9]+)-)?([0-9]+)-s?([0-9]+)")
 FILE = "video.mp4"
 """What the exported file is called in its folder."""
 
@@ -83,12 +85,21 @@ def export_video(
     name = _writable(codec)
     draw = _drawing(field, annotate, class_names(recording.metadata) if classes is None else classes, scale)
     summary = ExportSummary("Video", Path(folder), {"pictures": 0})
-    order = _order(recording.keys)
+    summary.leave_out(PASSED_OVER, recording.skipped)
+    for text in recording.problems:
+        summary.problem(text)
+    order = _order(recording.keys, per_episode)
     with _target(folder, per_episode) as target:
         film: _Film | None = None
         try:
             for done, place in enumerate(order):
-                sample, key = recording[place], recording.keys[place]
+                key = recording.keys[place]
+                try:
+                    sample = recording[place]
+                except RecordingError as error:
+                    summary.leave_out(UNREADABLE)
+                    summary.problem(str(error))
+                    continue
                 if field in sample:
                     file = target / f"{episode_of(key)}.mp4" if per_episode else _single(target)
                     if film is None or film.file != file:
@@ -189,12 +200,14 @@ def _drawing(
     return lambda sample: image_of(sample, field)[..., :3].repeat(scale, axis=0).repeat(scale, axis=1)
 
 
-def _order(keys: list[str]) -> list[int]:
-    """The samples' numbers in the order of their addresses; of other names as they are."""
-    if any(episode_of(key) == key for key in keys):
-        return list(range(len(keys)))
-    addresses = [tuple(map(int, re.findall(r"\d+", key))) for key in keys]
-    return sorted(range(len(keys)), key=addresses.__getitem__)
+def _order(keys: list[str], per_episode: bool) -> list[int]:
+    """The samples' numbers in the order of their addresses, stream by stream; of other names as they are."""
+    places = [_PLACE.fullmatch(key) for key in keys]
+    order = list(range(len(keys)))
+    if all(places):
+        return sorted(order, key=lambda i: [int(part or 0) for part in places[i].groups()])  # type: ignore[union-attr]
+    # Each file is written in one go.
+    return sorted(order, key=lambda i: episode_of(keys[i])) if per_episode else order
 
 
 def _target(folder: str | os.PathLike, per_episode: bool) -> AbstractContextManager[Path]:

@@ -1,6 +1,5 @@
 """Reading and writing files at a place; where the system (Windows) has no calls for that, by going there first."""
 
-import io
 import mmap
 import os
 import stat
@@ -78,6 +77,22 @@ def _write_all(descriptor: int, buffers: Sequence[Buffer]) -> int:
     return total
 
 
+class OpenFile:
+    """A file that is closed when nobody refers to it any more. (An `io.FileIO` would warn of that.)"""
+
+    def __init__(self, path: Path) -> None:
+        self._close = os.close
+        self._descriptor = open_file(path)
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._descriptor
+
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptor"):
+            self._close(self._descriptor)
+
+
 class OpenFiles:
     """Files that are open for reading; those that were not used for long are closed once nobody reads them."""
 
@@ -86,14 +101,14 @@ class OpenFiles:
 
     def _begin(self) -> None:
         self._process = os.getpid()
-        self._files: OrderedDict[Path, io.FileIO] = OrderedDict()
+        self._files: OrderedDict[Path, OpenFile] = OrderedDict()
         self._memories: OrderedDict[Path, mmap.mmap] = OrderedDict()
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type["OpenFiles"], tuple[()]]:
         return OpenFiles, ()  # in another process they are opened anew
 
-    def file(self, path: Path) -> io.FileIO:
+    def file(self, path: Path) -> OpenFile:
         """The file; whoever refers to it keeps it open."""
         if self._process != os.getpid():
             self._begin()  # a thread that this forked process does not have may hold the lock
@@ -101,7 +116,7 @@ class OpenFiles:
             if path not in self._files:
                 if len(self._files) >= _MOST_OPEN:
                     self._files.popitem(last=False)
-                self._files[path] = io.FileIO(open_file(path))
+                self._files[path] = OpenFile(path)
             self._files.move_to_end(path)
             return self._files[path]
 

@@ -20,5 +20,6 @@ def identity_of(file: str | os.PathLike | None) -> dict[str, str] | None:
 
 
 def stream_of(metadata: Mapping[str, Any]) -> str:
-    """Which stream a recording is of, as a text that is the same for the same one; "" where its seed is not known."""
-    return json.dumps([metadata.get(name) for name in IDENTITY]) if "seed" in metadata else ""
+    """Which stream a recording is of, as a text that is the same for the same one; "" where that is not known."""
+    is_known = all(name in metadata for name in ("seed", "scene", "script"))  # None is: there is no scene, say
+    return json.dumps([metadata.get(name) for name in IDENTITY]) if is_known else ""

@@ -95,8 +95,18 @@ class Recording(Sequence[dict[str, Any]]):
 
     @cached_property
     def metadata(self) -> dict[str, Any]:
-        """What is known of the recording: versions, seed, scene, and what was given. Later shards win."""
-        return {name: value for shard in self._shards for name, value in shard.index.description.metadata.items()}
+        """What is known of the recording: versions, seed, scene, and what was given. Later shards win; classes add up."""
+        metadata: dict[str, Any] = {}
+        classes: dict[str, Any] = {}
+        for shard in self._shards:
+            metadata |= shard.index.description.metadata
+            named = metadata.get("classes")
+            for class_id, name in named.items() if isinstance(named, dict) else ():
+                if classes.setdefault(class_id, name) != name:
+                    log.warning(
+                        "class %s is called %r and %r in parts of the recording.", class_id, classes[class_id], name
+                    )
+        return metadata | ({"classes": classes} if classes else {})
 
     @cached_property
     def schema(self) -> dict[str, FieldSchema]:
@@ -182,7 +192,7 @@ class Recording(Sequence[dict[str, Any]]):
             twice = len(rows) - len(first)
             self.skipped += twice
             self.problems.append(f"{twice} sample(s) have the key of one before, and are passed over")
-            log.info("%d sample(s) have the key of one before in the same stream.", twice)
+            log.warning("%d sample(s) have the key of one before in the same stream.", twice)
         return rows[first]
 
     def _streams_of(self, rows: np.ndarray) -> np.ndarray:

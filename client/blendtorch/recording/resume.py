@@ -10,7 +10,8 @@ from .recording import Recording
 
 Position = tuple[int, int, int]  # seq, index, done: as the wire's samples are counted
 
-_KEY = re.compile(r"(\d{1,18})-\d+")  # as `key_of` makes them
+_KEY = re.compile(r"(\d{1,15})-\d+")  # as `key_of` makes them; the wire's indices are below 2^53
+_WINDOW = 1 << 16
 
 
 def key_of(index: int, rank: int) -> str:
@@ -64,9 +65,14 @@ class RecordedShare:
         """
         mine = (self.num_instances, self.btid % self.num_instances)
         index = max(self.btid, self.reached.get(mine, -1))
-        while any(index % count == share and index < last for (count, share), last in self.reached.items()):
-            index += self.num_instances
-        return index
+        while True:
+            candidates = index + self.num_instances * np.arange(_WINDOW)
+            done = np.zeros(_WINDOW, bool)
+            for (count, share), last in self.reached.items():
+                done |= (candidates % count == share) & (candidates < last)
+            if not done.all():
+                return int(candidates[np.argmin(done)])
+            index = int(candidates[-1]) + self.num_instances
 
     def has(self, index: int) -> bool:
         """Whether there is a sample of the index."""

@@ -7,7 +7,6 @@ import operator
 import os
 import platform
 import threading
-import weakref
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -32,7 +31,7 @@ from .typed_json import is_array
 log = logging.getLogger(__name__)
 
 # Those that are open: they are closed at the end of the process.
-_open_writers: "weakref.WeakSet[RecordingWriter]" = weakref.WeakSet()
+_open_writers: "set[RecordingWriter]" = set()
 
 
 class RecordingWriter:
@@ -40,7 +39,7 @@ class RecordingWriter:
 
     What was written is readable at once, also after this process was killed. A recording that was interrupted is gone on
     with in the same folder: samples that are there already are passed over. Several writers may write to one folder at a
-    time, each its own shards. Not thread-safe.
+    time, each its own shards. One thread writes; any may close.
 
     Args:
         settings: The folder, or all settings.
@@ -67,7 +66,10 @@ class RecordingWriter:
         self._folder = Path(self.settings.folder)
         self._shard: ShardWriter | None = None
         self._closed = False
-        self._lock = threading.RLock()  # at the end of the process a thread may still write
+        # One thread writes; another one may close: at the end of the process, say, while a loader's thread still writes. So
+        # may a handler of a signal, in the thread that writes.
+        self._lock = threading.RLock()
+        self._writes = False
         self._process = os.getpid()
         self._keys: set[str] = set()
         try:
@@ -104,8 +106,19 @@ class RecordingWriter:
             ConfigError: The key is not one; a library for an encoding is missing; the writer is closed.
             RecordingWriteError: The disk is full or has failed. All samples before are kept, the writer is closed.
         """
+        if self._process != os.getpid():
+            raise ConfigError(
+                f"this process is a fork of the one that records into {self._folder}. Make a RecordingWriter in it, with "
+                "another number as worker."
+            )
         with self._lock:
-            return self._write(sample, key)
+            self._writes = True
+            try:
+                return self._write(sample, key)
+            finally:
+                self._writes = False
+                if self._closed:  # in the meantime, by a handler of a signal
+                    self._end()
 
     def _write(self, sample: Mapping[str, Any], key: str | None) -> bool:
         if self._closed:
@@ -141,12 +154,12 @@ class RecordingWriter:
         Raises:
             RecordingWriteError: The disk is full or has failed. All samples are kept.
         """
+        if self._process != os.getpid():
+            return  # a fork: the shard is its parent's
         with self._lock:
             self._closed = True
-            try:
-                self._finish()
-            except OSError as error:
-                raise RecordingWriteError(self._report(error)) from None
+            if not self._writes:
+                self._end()
 
     def __enter__(self) -> "RecordingWriter":
         return self
@@ -155,6 +168,13 @@ class RecordingWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _end(self) -> None:
+        _open_writers.discard(self)
+        try:
+            self._finish()
+        except OSError as error:
+            raise RecordingWriteError(self._report(error)) from None
 
     def _finish(self) -> None:
         shard, self._shard = self._shard, None
@@ -196,6 +216,7 @@ class RecordingWriter:
 
     def _fail(self, error: OSError) -> None:
         shard, self._shard, self._closed = self._shard, None, True
+        _open_writers.discard(self)
         if shard is not None:
             try:
                 shard.finish()
@@ -217,9 +238,10 @@ def settings_for(record: Record, origin: Mapping[str, Any]) -> RecordingSettings
 
 
 @atexit.register
-def _close_all() -> None:
-    """Ends the shards of writers that nobody has closed."""
+def close_writers() -> None:
+    """Ends the shards of writers of this process that nobody has closed."""
     for writer in list(_open_writers):
-        if writer._process == os.getpid():  # not a fork's: its parent goes on
-            with suppress(RecordingWriteError):
-                writer.close()
+        try:
+            writer.close()
+        except RecordingWriteError as error:
+            log.warning("%s", error)
