@@ -5,7 +5,7 @@ PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 PYTEST := -m pytest -q
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-unit test-inside test-launched test-gui lint bench clean
+.PHONY: help install demo blenders test test-unit test-inside test-launched gui test-gui lint bench clean
 
 help: ## shows this
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -40,8 +40,10 @@ test-inside: blenders
 test-launched: blenders
 	.venv/bin/python $(PYTEST) tests/blender/launched
 
-test-gui: install ## tests in a real window; installs a Debian with Blender into .gui (as root, on Debian or Ubuntu)
+gui:
 	tests/gui/provision.sh .gui
+
+test-gui: install gui ## tests in a real window; installs a Debian with Blender into .gui (as root, on Debian or Ubuntu)
 	.venv/bin/python $(PYTEST) tests/gui
 
 lint: install ## ruff and mypy, as pre-commit and CI run them
