@@ -184,8 +184,9 @@ def test_recordings_of_images(tmp_path: Path) -> None:
     }
 
 
-def test_a_field_that_is_no_array_is_not_encoded(tmp_path: Path) -> None:
-    record(tmp_path, [{"a": [1, 2], "n": 1}], encode={"a": "png"})
+def test_a_field_that_is_no_array_is_not_encoded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    record(tmp_path, [{"a": [1, 2], "n": 1}, {}], encode={"a": "png"}, shard_samples=1)
+    assert caplog.text.count("encode names 'a', which is no array of the first sample") == 1
     assert Recording(tmp_path)[0] == {"a": [1, 2], "n": 1}
 
 
@@ -281,9 +282,9 @@ def test_a_damaged_image_is_told_with_its_name_and_the_others_come(tmp_path: Pat
     data[second + 30] ^= 0xFF
     shard.write_bytes(data)
     recording = Recording(tmp_path)
-    with pytest.raises(RecordingError, match=r"000000001\.a\.png is no readable png"):
+    with pytest.raises(RecordingError, match=r"00-00000-000001\.a\.png is no readable png"):
         recording[1]
-    assert sorted(readable(tmp_path)) == ["000000000", "000000002"]
+    assert sorted(readable(tmp_path)) == ["00-00000-000000", "00-00000-000002"]
 
 
 @pytest.mark.parametrize(("encoding", "module"), [("jpg", "PIL"), ("webp", "PIL"), ("exr", "OpenEXR")])

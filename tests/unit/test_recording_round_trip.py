@@ -322,12 +322,20 @@ def test_keys_come_from_the_place_in_the_stream_or_are_running_numbers(tmp_path:
         assert (writer.samples, writer.duplicates) == (6, 1)
     assert Recording(tmp_path).keys == [
         "000000007-s000000002",
-        "000000001",
-        "000000002",
-        "000000003",
+        "00-00000-000001",
+        "00-00000-000002",
+        "00-00000-000003",
         "000000004",
-        "000000005",
+        "00-00000-000005",
     ]
+
+
+def test_running_numbers_of_two_writers_are_different(tmp_path: Path) -> None:
+    with RecordingWriter(tmp_path) as one, RecordingWriter(tmp_path) as other:
+        for number in range(4):
+            assert one.write({"number": number})
+            assert other.write({"number": 10 + number})
+    assert sorted(found["number"] for found in Recording(tmp_path)) == [0, 1, 2, 3, 10, 11, 12, 13]
 
 
 def test_a_closed_writer_refuses_and_may_be_closed_again(tmp_path: Path) -> None:

@@ -68,7 +68,11 @@ def _of_files(seen: "Inspection") -> Iterator[Finding]:
     if seen.skipped or seen.problems:
         told = "; ".join(seen.problems[:_TOLD])
         more = f"; and {len(seen.problems) - _TOLD} more" if len(seen.problems) > _TOLD else ""
-        yield Finding("skipped", True, f"the recording passed over {_samples(seen.skipped)}: {told}{more}")
+        yield Finding(
+            "skipped",
+            True,
+            f"the recording passed over {_samples(seen.skipped) if seen.skipped else 'files'}: {told}{more}",
+        )
     if seen.restarts:
         text = f"instances were restarted {_count(seen.restarts, 'time')}: look into their logs"
         yield Finding("restarts", False, text)

@@ -21,6 +21,7 @@ def record_samples(
     curve: CurveKeys | None = None,
     timeout_s: float = 60.0,
     excused: Callable[[], bool] = lambda: False,
+    stopped: Callable[[], bool] = lambda: False,
     progress: Callable[[], None] = lambda: None,
 ) -> None:
     """Records what comes from instances, until there are so many new samples or all scripts have ended.
@@ -33,6 +34,7 @@ def record_samples(
         curve: The keys of the launch.
         timeout_s: How long to wait for a sample.
         excused: Asked when none has come for a while; whether that is for a good reason.
+        stopped: Asked between samples; whether that is all.
         progress: Called after each sample.
 
     Raises:
@@ -44,7 +46,7 @@ def record_samples(
     receiver = SampleReceiver(address_list(addresses), owed=owed, curve=curve)
     first, waited_s = recorder.samples, 0.0
     try:
-        while count is None or recorder.samples - first < count:
+        while not stopped() and (count is None or recorder.samples - first < count):
             try:
                 group = receiver.receive(1, _TURN_S)
             except PeerTimeout:

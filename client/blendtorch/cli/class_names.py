@@ -1,4 +1,4 @@
-"""The option `--classes`: names of classes, by their ids."""
+"""Options that are lists: names, and the names of classes by their ids (`--classes`)."""
 
 import argparse
 import json
@@ -7,6 +7,11 @@ from typing import Any
 
 from ..errors import ConfigError, MissingFileError
 from ..export.classes import class_names
+
+
+def names(text: str) -> list[str]:
+    """The names that a list with commas between them has."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def add_classes_option(parser: argparse.ArgumentParser, default: str = "the recording's own") -> None:

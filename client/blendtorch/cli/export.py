@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ..errors import ConfigError
 from ..export.formats import FORMATS, export
 from ..recording import Recording
-from .class_names import add_classes_option, parse_classes
+from .class_names import add_classes_option, names, parse_classes
 
 
 def add_parser(subparsers: Any) -> None:
@@ -21,14 +21,13 @@ def add_parser(subparsers: Any) -> None:
         description="Writes a recording as a dataset of other tools. All samples of an episode go to one split, the same "
         "each time.",
     )
-    parser.add_argument("recording", type=Path, nargs="+", metavar="REC", help="folder of a recording, or its shards")
+    parser.add_argument("recording", type=Path, metavar="REC", help="folder of a recording, or a shard")
     parser.add_argument("--to", required=True, choices=FORMATS, help="the format")
     parser.add_argument("out", type=Path, metavar="DIR", help="a new folder")
     parser.add_argument(
         "--splits",
-        nargs="+",
-        metavar="NAME=SHARE",
-        help="such as train=0.8 val=0.1 test=0.1 (default: train=0.9 val=0.1)",
+        metavar="NAME=SHARE,...",
+        help="such as train=0.8,val=0.1,test=0.1 (default: train=0.9,val=0.1)",
     )
     add_classes_option(parser)
     some = parser.add_argument_group("options of some formats")
@@ -45,7 +44,7 @@ def add_parser(subparsers: Any) -> None:
     some.add_argument("--min-pixels", type=int, help="coco, yolo, bop: leave out what fewer pixels show (default: 1)")
     some.add_argument("--depth-scale", type=float, help="bop: millimetres a step of depth images (default: 1)")
     some.add_argument("--obj-ids", choices=["object", "class"], help="bop: what a model is (default: object)")
-    some.add_argument("--fields", nargs="+", metavar="FIELD", help="hdf5: which (default: all)")
+    some.add_argument("--fields", type=names, metavar="FIELD,...", help="hdf5: which (default: all)")
     some.add_argument("--compression", choices=["gzip", "lzf"], help="hdf5: of large arrays (default: none)")
     some.add_argument("--jpeg-quality", type=int, help="rerun: stores pictures with loss (default: without)")
     some.add_argument("--fps", type=float, help="video: pictures a second (default: 30)")
@@ -57,12 +56,12 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exports; returns the exit status."""
-    own = ("recording", "to", "out", "classes", "splits", "run", "verbose")
+    own = ("recording", "to", "out", "classes", "splits", "run", "verbose", "script_args")
     options = {name: value for name, value in vars(args).items() if value is not None and name not in own}
     if args.splits is not None:
         options["splits"] = _splits(args.splits)
     console = Console()
-    recording = Recording(args.recording if len(args.recording) > 1 else args.recording[0])
+    recording = Recording(args.recording)
     if args.classes is not None:
         recording.metadata["classes"] = parse_classes(args.classes)
     columns = (TextColumn("exporting"), BarColumn(), MofNCompleteColumn(), TextColumn("samples"), TimeElapsedColumn())
@@ -79,8 +78,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _splits(values: list[str]) -> dict[str, float]:
+def _splits(text: str) -> dict[str, float]:
     try:
-        return {name: float(share) for name, share in (value.split("=", 1) for value in values)}
+        return {name: float(share) for name, share in (part.split("=", 1) for part in names(text))}
     except ValueError:
-        raise ConfigError(f"--splits has {' '.join(values)}, expected NAME=SHARE such as train=0.9 val=0.1.") from None
+        raise ConfigError(f"--splits is {text}, expected NAME=SHARE,... such as train=0.9,val=0.1.") from None

@@ -12,7 +12,7 @@ from ..btt.inspection import inspect
 from ..btt.inspection_plots import check_plots, write_plots
 from ..errors import MissingFileError
 from ..recording import Recording
-from .class_names import add_classes_option, parse_classes
+from .class_names import add_classes_option, names, parse_classes
 from .inspect_tables import print_inspection
 
 
@@ -31,7 +31,11 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--check", action="store_true", help="also look for labels that contradict each other (slower)")
     add_classes_option(parser)
     parser.add_argument(
-        "--allow-nan", nargs="+", default=[], metavar="FIELD", help="fields that may have NaN, such as depth with holes"
+        "--allow-nan",
+        type=names,
+        default=[],
+        metavar="FIELD,...",
+        help="that may have NaN, such as depth with holes",
     )
     parser.add_argument("--png", type=Path, metavar="FILE", help="write plots; needs matplotlib")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers")

@@ -101,6 +101,8 @@ def launcher_options(source: Path, args: argparse.Namespace) -> dict[str, Any]:
     """
     options = read_source(source)
     options |= {key: value for key, value in vars(args).items() if key in CONFIG_KEYS and value is not None}
+    if getattr(args, "script_args", None):
+        options["instance_args"] = [args.script_args] * (options.get("num_instances") or 1)
     if options.get("script") is None:
         raise ConfigError(f"{source} names no script. Give one: blendtorch {args.command} {source} --script SCRIPT.py")
     return options

@@ -4,9 +4,10 @@ import argparse
 import json
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from ..btt.record_samples import record_samples
 from ..btt.stream_recorder import StreamRecorder
 from ..errors import ConfigError, MissingFileError
 from ..recording import Recording, RecordingSettings
+from ..recording.origin import check_same_stream
 from ..recording.resume import positions_after
-from .class_names import add_classes_option, parse_classes
+from .class_names import add_classes_option, names, parse_classes
 from .launch import add_launcher_options, launcher_options
 
 _SOCKET = "DATA"
@@ -44,9 +46,9 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--encode",
-        nargs="+",
+        type=names,
         default=[],
-        metavar="FIELD=FORMAT",
+        metavar="FIELD=FORMAT,...",
         help="store fields as png, jpg, webp or exr, such as image=png (default: as they are)",
     )
     parser.add_argument("--quality", type=int, default=95, help="of jpg and webp (default: %(default)s)")
@@ -92,17 +94,30 @@ def run(args: argparse.Namespace) -> int:
     console = Console()
     before = _there(args.out)
     there = 0 if before is None else len(before)
+    launcher = _launcher(args, before)
+    if before is not None and launcher is not None:
+        for recorded, _ in before.parts:
+            check_same_stream(args.out, recorded, {**launcher.origin, **settings.metadata})
     if args.samples is not None and there >= args.samples:
         console.print(f"{args.out} has {there} samples already; nothing is to be done")
         return 0
     with ExitStack() as stack:
-        addresses, curve, origin, excused = _connect(args, before, stack, console)
+        if launcher is None:
+            addresses, curve, origin = _running(args.source)
+        else:
+            with console.status("starting Blender"):
+                stack.enter_context(launcher)
+            info = launcher.launch_info
+            addresses, curve, origin = info.addresses[_SOCKET], info.curve, launcher.origin
         recorder = StreamRecorder(settings, origin)
         stack.callback(_tell, console, args.out, time.monotonic(), recorder)  # after it is closed
         stack.callback(recorder.close)
         columns = (SpinnerColumn(), TextColumn("recording"), BarColumn(), MofNCompleteColumn(), TextColumn("samples"))
         with Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[size]}"), console=console) as bar:
             task = bar.add_task("", total=args.samples, completed=there, size="")
+            # From here on Ctrl-C is looked for between samples; anywhere else Python might pass over it.
+            stopped = threading.Event()
+            signal.signal(signal.SIGINT, lambda *_: stopped.set())
             record_samples(
                 addresses,
                 recorder,
@@ -111,36 +126,43 @@ def run(args: argparse.Namespace) -> int:
                 owed=None if before is None or "seed" not in origin else positions_after(before, len(addresses)),
                 curve=curve,
                 timeout_s=args.timeout,
-                excused=excused,
+                excused=partial(_excused, launcher),
+                stopped=stopped.is_set,
                 progress=lambda: bar.update(
                     task, completed=there + recorder.samples, size=f"{recorder.nbytes / 1e6:,.0f} MB"
                 ),
             )
+            if stopped.is_set():
+                raise KeyboardInterrupt
     return 0
 
 
-def _connect(
-    args: argparse.Namespace, before: Recording | None, stack: ExitStack, console: Console
-) -> tuple[list[str], CurveKeys | None, dict[str, Any], Callable[[], bool]]:
-    """What to connect to, with which keys, where samples come from, and whether silence is excused."""
-    if "://" in args.source:
-        return [args.source], None, {}, lambda: False
+def _launcher(args: argparse.Namespace, before: Recording | None) -> BlenderLauncher | None:
+    """What launches the Blenders; None where some run already."""
     source = Path(args.source)
-    if info := _launch_info(source):
-        addresses = info.addresses[_SOCKET]
-        return addresses, info.curve, {"num_instances": len(addresses)}, lambda: False
+    if "://" in args.source or _launch_info(source) is not None:
+        return None
     options = launcher_options(source, args)
     if options.get("seed") is None and before is not None and "seed" in before.metadata:
         options["seed"] = before.metadata["seed"]  # the same stream is gone on with
-    launcher = BlenderLauncher(**{**options, "named_sockets": options.get("named_sockets") or [_SOCKET]})
-    with console.status("starting Blender"):
-        stack.enter_context(launcher)
+    return BlenderLauncher(**{**options, "named_sockets": options.get("named_sockets") or [_SOCKET]})
 
-    def excused() -> bool:
-        launcher.assert_alive()
-        return launcher.restarting
 
-    return launcher.launch_info.addresses[_SOCKET], launcher.launch_info.curve, launcher.origin, excused
+def _running(source: str) -> tuple[list[str], CurveKeys | None, dict[str, Any]]:
+    """Addresses and keys of Blenders that run, and what is known of their samples."""
+    info = _launch_info(Path(source))
+    if info is None:
+        return [source], None, {}
+    addresses = info.addresses[_SOCKET]
+    return addresses, info.curve, {"num_instances": len(addresses)}
+
+
+def _excused(launcher: BlenderLauncher | None) -> bool:
+    """Whether no sample may come for a good reason."""
+    if launcher is None:
+        return False
+    launcher.assert_alive()
+    return launcher.restarting
 
 
 def _launch_info(source: Path) -> LaunchInfo | None:

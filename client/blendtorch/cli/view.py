@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
+from PIL import Image
 from rich.console import Console
 
 from ..btt import LaunchInfo, RemoteIterableDataset, montage, panels
@@ -79,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--save is {args.save}, expected a name that ends with .rrd: the viewer goes by it.")
     if args.png is not None and not args.png.resolve().parent.is_dir():
         raise MissingFileError(f"there is no folder {args.png.resolve().parent} for --png {args.png}. Make it first.")
+    if args.png is not None and args.png.suffix.lower() not in Image.registered_extensions():
+        raise ConfigError(f"--png is {args.png}, expected the name of a picture, such as look.png.")
     in_viewer = args.png is None and args.save is None
     if in_viewer:
         # Rerun reads this when it is imported. What it says when the viewer is closed is no error here.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import LabelError, RecordingError
+from ..errors import ConfigError, LabelError, RecordingError
 from ..labels import boxes_from_ids
 from ..labels.arrays import as_id_image
 from .pictures import image_of
@@ -75,11 +75,15 @@ def labelled_samples(
 
     Yields:
         The others, in order.
+
+    Raises:
+        ConfigError: (a ValueError) There is none.
     """
     summary.leave_out(PASSED_OVER, recording.skipped)
     for text in recording.problems:
         summary.problem(text)
     total = len(recording)
+    any_found = False
     for index, key in enumerate(recording.keys):
         try:
             found = labelled_sample(index, key, recording[index], image_field)
@@ -93,9 +97,15 @@ def labelled_samples(
             if isinstance(found, str):
                 summary.leave_out(found)
             else:
+                any_found = True
                 yield found
         if progress is not None:
             progress(index + 1, total)
+    if not any_found:
+        raise ConfigError(
+            f"none of the {total} samples can be exported: they need a picture in the field {image_field!r}, and labels. "
+            f"The recording has the fields {', '.join(recording.schema)}."
+        )
 
 
 def labelled_sample(

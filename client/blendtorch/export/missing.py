@@ -17,15 +17,17 @@ def need(module: str, *, extra: str) -> ModuleType:
         The module.
 
     Raises:
-        ConfigError: (a ValueError) It is not installed; says how to install it. What fails inside of an installed one is
-            raised as it is.
+        ConfigError: (a ValueError) It, or a library that it imports, is not installed; says how to install it. What else
+            fails inside of an installed one is raised as it is.
     """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         library = module.partition(".")[0]
-        if error.name is None or error.name.partition(".")[0] != library:
+        if error.name is None:
             raise
+        if error.name.partition(".")[0] != library:
+            raise ConfigError(f"{library} is installed and lacks {error.name}: pip install {error.name}") from error
         raise ConfigError(
             f'this Python has no {library}, which this needs: pip install "blendtorch[{extra}]" brings it'
         ) from None

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..errors import ConfigError
+
 # What makes two launches the same stream; one folder holds one stream.
 IDENTITY = ("seed", "scene", "script", "instance_args")
 
@@ -23,3 +25,30 @@ def stream_of(metadata: Mapping[str, Any]) -> str:
     """Which stream a recording is of, as a text that is the same for the same one; "" where that is not known."""
     is_known = all(name in metadata for name in ("seed", "scene", "script"))  # None is: there is no scene, say
     return json.dumps([metadata.get(name) for name in IDENTITY]) if is_known else ""
+
+
+def check_same_stream(folder: Path, before: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """Checks that a recording may be gone on with.
+
+    Args:
+        folder: Where it is.
+        before: What is known of what was recorded.
+        here: What is known of what is to be recorded.
+
+    Raises:
+        ConfigError: Both tell, and not the same.
+    """
+    for name in IDENTITY:
+        if name not in before or name not in here or json.dumps(before[name]) == json.dumps(here[name]):
+            continue  # None is known: there is no scene, say
+        there, this = (_called(metadata[name]) for metadata in (before, here))
+        seen = f"{this} was changed since it" if there == this else f"its {name} is {there}, this one's is {this}"
+        raise ConfigError(
+            f"{folder} holds a recording of another stream: {seen}{' was made' if there == this else ''}. Choose "
+            "another folder, or remove that recording. (To go on all the same, record with "
+            f"metadata={{{name!r}: btt.Recording(folder).metadata[{name!r}]}}.)"
+        )
+
+
+def _called(value: Any) -> Any:
+    return value["name"] if isinstance(value, Mapping) and "name" in value else value

@@ -71,7 +71,8 @@ class Recording(Sequence[dict[str, Any]]):
         self._starts = starts
         self._rows = self._distinct(np.arange(starts[-1]))
         if self.problems:
-            log.warning("%d sample(s) were passed over: %s", self.skipped, "; ".join(self.problems[:5]))
+            passed_over = f"{self.skipped} sample(s) were passed over: " if self.skipped else ""
+            log.warning("%s%s", passed_over, "; ".join(self.problems[:5]))
 
     @property
     def shards(self) -> list[Path]:
@@ -116,6 +117,15 @@ class Recording(Sequence[dict[str, Any]]):
             for name, field in _schema_of(shard).items():
                 schema[name] = schema[name].merged(field) if name in schema else field
         return schema
+
+    def __repr__(self) -> str:
+        fields = ", ".join(
+            f"{name} {field.dtype} {'x'.join('?' if n is None else str(n) for n in field.shape)}"
+            for name, field in self.schema.items()
+            if field.shape is not None
+        )
+        folders = ", ".join(sorted({str(path.parent) for path in self.shards}))
+        return f"<Recording {folders}: {len(self)} samples; {fields}>"
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -124,8 +124,13 @@ class _Scan:
     def _description(self) -> tuple[int, Description]:
         start = read_at(self._descriptor, BLOCK, 0)
         name = size = None
+        if not start:
+            raise RecordingError("is empty")
         if len(start) == BLOCK:
-            name, size = parse_header(start)
+            try:
+                name, size = parse_header(start)
+            except RecordingError:
+                raise RecordingError("is no tar file") from None
         if name != described.NAME or size is None:
             raise RecordingError("does not begin as a recording of BlendTorch")
         if size > described.MAX_BYTES or BLOCK + padded(size) > self._size:

@@ -31,12 +31,14 @@ class ShardWriter:
         OSError: It cannot be written.
 
     Attributes:
+        name: Its numbers, such as "00-00003".
         samples: How many it has.
         nbytes: Its size.
     """
 
     def __init__(self, path: Path, description: Description, fsync: Fsync) -> None:
         self._path = path
+        self.name = path.name.removeprefix("samples-").removesuffix(".tar")
         self._partial = path.with_name(path.name + PARTIAL)
         self._fsync = fsync
         self._names: set[str] = set()

@@ -1,7 +1,6 @@
 """Writes a recording."""
 
 import atexit
-import json
 import logging
 import operator
 import os
@@ -12,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from .. import __version__
 from ..errors import ConfigError, MissingFileError, RecordingWriteError
 from .description import Description
 from .members import members_of, schema_of
-from .origin import IDENTITY
+from .origin import check_same_stream
 from .recording import Recording
 from .settings import Record, RecordingSettings, as_settings
 from .shard_files import finish_abandoned, next_number, shard_name
@@ -30,6 +29,7 @@ from .typed_json import is_array
 
 log = logging.getLogger(__name__)
 
+_NO_KEY = "00-00000-000000"  # until the shard is known
 # Those that are open: they are closed at the end of the process.
 _open_writers: "set[RecordingWriter]" = set()
 
@@ -84,7 +84,7 @@ class RecordingWriter:
         with suppress(MissingFileError):  # it is new
             before = Recording(self._folder)
             for metadata, _ in before.parts:
-                self._check_same(metadata)
+                check_same_stream(self._folder, metadata, self.settings.metadata)
             self._keys.update(before.keys)
             log.info("%s holds %d samples already; the recording goes on.", self._folder, len(self._keys))
         _open_writers.add(self)
@@ -96,7 +96,7 @@ class RecordingWriter:
             sample: The fields: arrays (numpy, or tensors in main memory), numbers, texts, bytes, lists, tuples and dicts of
                 such. What `btt.RemoteIterableDataset` yields, for example.
             key: What the sample is called, unique in the recording: letters, digits, "-" and "_". By default its place in
-                the stream, from `btindex` and `btseq`, or else a running number.
+                the stream, from `btindex` and `btseq`, or else a running number, such as "00-00003-000012".
 
         Returns:
             Whether it was written; false when the recording has a sample of that key.
@@ -125,18 +125,21 @@ class RecordingWriter:
             raise ConfigError(
                 f"the recording in {self._folder} is closed. Make another RecordingWriter to go on with it."
             )
-        key = self._default_key(sample) if key is None else key
-        if not isinstance(key, str) or not KEY.fullmatch(key):
+        key = _place_in_stream(sample) if key is None else key
+        if key is not None and (not isinstance(key, str) or not KEY.fullmatch(key)):
             raise ConfigError(f"key is {key!r}, expected at most 64 letters, digits, '-' and '_'.")
         if key in self._keys:
             self.duplicates += 1
             return False
-        members = members_of(key, sample, self.settings)
+        members = members_of(key or _NO_KEY, sample, self.settings)
         try:
             if self._shard is not None and not self._shard.has_place_for(members):
                 self._finish()
             if self._shard is None:
                 self._shard = self._open(sample)
+            if key is None:  # a number that no other writer gives: a shard has one writer
+                key = f"{self._shard.name}-{self._shard.samples:06d}"
+                members = [(key + name.removeprefix(_NO_KEY), content, size) for name, content, size in members]
             before = self._shard.nbytes
             self._shard.append(members)
             self.nbytes += self._shard.nbytes - before
@@ -185,8 +188,11 @@ class RecordingWriter:
         versions = {"blendtorch": __version__, "python": platform.python_version(), "numpy": np.__version__}
         stored = {"encode": dict(self.settings.encode), "quality": self.settings.quality}
         metadata = {**versions, **self.settings.metadata, "settings": stored}
-        for name in self.settings.encode.keys() - {name for name, value in sample.items() if is_array(value)}:
-            log.warning("encode names %r, which is no array of the first sample; it has %s.", name, ", ".join(sample))
+        arrays = {name for name, value in sample.items() if is_array(value)}
+        for name in self.settings.encode.keys() - arrays if not self.samples else ():
+            log.warning(
+                "encode names %r, which is no array of the first sample; its arrays are %s.", name, sorted(arrays)
+            )
         description = Description(metadata, schema_of(sample, self.settings))
         number = next_number(self._folder, self._worker)
         while True:
@@ -195,26 +201,7 @@ class RecordingWriter:
             except FileExistsError:  # another writer was faster
                 number += 1
 
-    def _default_key(self, sample: Mapping[str, Any]) -> str:
-        try:
-            return f"{operator.index(sample['btindex']):09d}-s{operator.index(sample['btseq']):09d}"
-        except (KeyError, TypeError, ValueError):
-            number = len(self._keys)
-            while f"{number:09d}" in self._keys:
-                number += 1
-            return f"{number:09d}"
-
-    def _check_same(self, before: Mapping[str, Any]) -> None:
-        for name in IDENTITY:
-            there, here = before.get(name), self.settings.metadata.get(name)
-            is_known = name in before and name in self.settings.metadata  # None is: there is no scene, say
-            if is_known and json.dumps(there) != json.dumps(here):
-                raise ConfigError(
-                    f"{self._folder} holds a recording whose {name} is {there}, this one's is {here}. Choose another "
-                    "folder, or remove that recording."
-                )
-
-    def _fail(self, error: OSError) -> None:
+    def _fail(self, error: OSError) -> NoReturn:
         shard, self._shard, self._closed = self._shard, None, True
         _open_writers.discard(self)
         if shard is not None:
@@ -229,6 +216,13 @@ class RecordingWriter:
             f"the recording in {self._folder} cannot be written on: {error.strerror or error}. Its {len(self._keys)} "
             "samples are kept. Make room, and record into the same folder to go on."
         )
+
+
+def _place_in_stream(sample: Mapping[str, Any]) -> str | None:
+    try:
+        return f"{operator.index(sample['btindex']):09d}-s{operator.index(sample['btseq']):09d}"
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def settings_for(record: Record, origin: Mapping[str, Any]) -> RecordingSettings:

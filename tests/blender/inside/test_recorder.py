@@ -407,7 +407,7 @@ def test_a_recording_of_another_seed_or_scene_is_not_gone_on_with(start, tmp_pat
     start()
     btb.Recorder(tmp_path / "r").publish(number=1)
     start(seed=6)
-    with pytest.raises(ConfigError, match="whose seed is 5, this one's is 6"):
+    with pytest.raises(ConfigError, match="its seed is 5, this one's is 6"):
         btb.Recorder(tmp_path / "r")
     recorder = btb.Recorder(tmp_path / "r", metadata={"seed": 5})
     recorder.publish(number=2)
@@ -418,5 +418,5 @@ def test_a_recording_of_another_seed_or_scene_is_not_gone_on_with(start, tmp_pat
         start()
         if x == 1:
             btb.Recorder(tmp_path / "q").publish(number=1)
-    with pytest.raises(ConfigError, match="whose scene is"):
+    with pytest.raises(ConfigError, match="s.blend was changed since"):
         btb.Recorder(tmp_path / "q")

@@ -54,8 +54,8 @@ def test_a_recording_is_interrupted_and_gone_on_with_by_another_number_of_instan
     assert not list(parts.glob("*.partial"))
 
     config.write_text(json.dumps({"script": str(script("turns")), "instance_args": [["indices", "-1"]], "seed": 3}))
-    output = run(*source, "-n", 1, "--out", parts, "--samples", before + 10)
-    assert "10 are new" in output
+    output = run(*source, "-n", 1, "--out", parts, "--samples", before + 60)
+    assert "60 are new" in output
     one, other = content(whole, *UNEQUAL), content(parts, *UNEQUAL)
     shared = one.keys() & other.keys()
     assert len(shared) >= 10
@@ -65,6 +65,18 @@ def test_a_recording_is_interrupted_and_gone_on_with_by_another_number_of_instan
     assert indices == list(range(len(indices)))  # no gaps
     assert "nothing is to be done" in run(*source, "-n", 1, "--out", parts, "--samples", 5)
     assert "seed is 3, this one's is 4" in run(*source, "--seed", 4, "--out", parts, "--samples", 99, status=1)
+
+
+@pytest.mark.one_blender
+def test_arguments_for_the_script_and_a_full_recording_of_something_else(blender, script, tmp_path):
+    out = tmp_path / "rec"
+    run(script("turns"), "--blender", blender, "--seed", 3, "--out", out, "--", "indices", 2)
+    recording = btt.Recording(out)
+    assert len(recording) == 5  # two of index 0, three of index 1
+    assert recording.metadata["instance_args"] == ["indices", "2"]
+    for args in (["--", "indices", 3], ["--seed", 4, "--", "indices", 2]):
+        source = [script("turns"), *(["--seed", 3] if args[0] == "--" else [])]
+        assert "recording of another stream" in run(*source, "--out", out, "--samples", 2, *args, status=1)
 
 
 @pytest.mark.one_blender
