@@ -418,5 +418,5 @@ def test_a_recording_of_another_seed_or_scene_is_not_gone_on_with(start, tmp_pat
         start()
         if x == 1:
             btb.Recorder(tmp_path / "q").publish(number=1)
-    with pytest.raises(ConfigError, match="s.blend was changed since"):
+    with pytest.raises(ConfigError, match=r"s\.blend was changed since"):
         btb.Recorder(tmp_path / "q")
