@@ -225,3 +225,33 @@ def test_nothing_is_written_beside_the_shards_by_other_readers(datasets: Any, tm
     by_webdataset(shards)
     by_hugging_face(datasets, shards, tmp_path / "cache", streaming=True)
     assert os.listdir(tmp_path / "recording") == [shards[0].name]
+
+
+def test_large_arrays_begin_on_a_page_and_are_read_by_all(tmp_path: Path) -> None:
+    """The header has spaces for that; how many depends on where it lies."""
+    made = [
+        {
+            "a": np.full((300, 301), i, np.uint8),
+            "b": np.full((7, i), i),
+            "c": np.full(70_000 + i, i, np.float32),
+            "i": i,
+        }
+        for i in range(20)
+    ]
+    (shard,) = record(tmp_path, made)
+    recording = Recording(shard)
+    again = Recording(shard)  # by its index file
+    assert list(tmp_path.glob(".*.index.npz"))
+    by_others = by_webdataset([shard])
+    with tarfile.open(shard) as archive:
+        for member in archive:
+            if member.name.endswith((".a.npy", ".c.npy")):
+                data = shard.read_bytes()[member.offset_data :][: member.size]
+                elements = len(data) - np.load(io.BytesIO(data)).nbytes
+                assert (member.offset_data + elements) % 4096 == 0
+    for i, one in enumerate(made):
+        for name in "abc":
+            np.testing.assert_array_equal(recording[i][name], one[name])
+            np.testing.assert_array_equal(again[i][name], one[name])
+            np.testing.assert_array_equal(by_others[i][f"{name}.npy"], one[name])
+        assert recording[i]["a"].ctypes.data % 4096 == 0

@@ -8,7 +8,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -133,9 +133,9 @@ def _kind(dtype: Any, shape: Any, header_bytes: Any) -> ArrayKind:
     if type(dtype) is not str or type(shape) is not list or any(type(n) is not int for n in shape):
         raise RecordingError("a kind of array is none")
     header = npy_header(dtype, tuple(shape))
-    if type(header_bytes) is not int or len(header) != header_bytes:
+    if type(header_bytes) is not int or not len(header) <= header_bytes <= MAX_HEADER:
         raise RecordingError("a kind of array is none")
-    return parse_npy_header(header)
+    return replace(parse_npy_header(header), header_bytes=header_bytes)
 
 
 def save_index(shard: Path, stamp: tuple[int, int], index: ShardIndex) -> None:

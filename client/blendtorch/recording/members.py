@@ -10,7 +10,7 @@ from ..wire.body import Buffer
 from . import typed_json
 from .description import FieldSchema
 from .images import encode
-from .npy import npy_header
+from .npy import MAX_HEADER, npy_header
 from .settings import RecordingSettings
 from .shard_index import FIELD, JSON, MAX_FIELDS
 from .shard_writer import Member
@@ -81,6 +81,6 @@ def _member(key: str, name: str, array: np.ndarray, settings: RecordingSettings)
     else:
         content = [encode(array, encoding, settings.quality)]
     size = sum(len(part) for part in content)
-    if size > MAX_SIZE:
+    if size > MAX_SIZE - MAX_HEADER:
         raise EncodeError(f"has {size} bytes, more than a recording can hold ({MAX_SIZE}).")
     return full_name, content, size

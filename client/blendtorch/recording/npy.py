@@ -11,7 +11,8 @@ import numpy as np
 from ..errors import RecordingError
 from ..wire.body import DTYPES, MAX_NDIM
 
-MAX_HEADER = 512  # bytes; ours are shorter
+PAGE = 4096  # bytes: of memory, on most machines
+MAX_HEADER = 512 + PAGE  # bytes; ours are shorter
 _MAGIC = b"\x93NUMPY\x01\x00"
 # As numpy writes it. numpy itself evaluates the text, and has its tokenizer look at what is no Python.
 _HEADER = re.compile(
@@ -52,6 +53,16 @@ def npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
     description = {"descr": DTYPES[dtype].str, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(header, description)
     return header.getvalue()
+
+
+def on_a_page(header: bytes, offset: int) -> bytes:
+    """A header with as many spaces more as have the elements begin on a page of memory, where the header is at this offset.
+
+    The system then writes and reads whole pages, which it does faster, and arrays that lie in the file are aligned.
+    """
+    length = -(-(offset + len(header)) // PAGE) * PAGE - offset
+    spaces = b" " * (length - len(header))
+    return header[:8] + (length - 10).to_bytes(2, "little") + header[10:-1] + spaces + b"\n"
 
 
 @lru_cache(maxsize=1024)

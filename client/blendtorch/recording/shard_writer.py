@@ -8,12 +8,14 @@ from ..wire.body import Buffer
 from . import description as described
 from .description import Description
 from .file_io import BINARY, append
+from .npy import on_a_page
 from .settings import Fsync
 from .shard_files import PARTIAL, is_at, lock
 from .shard_index import MAX_FIELDS
 from .tar import BLOCK, END, member_header, padded
 
 _PADDING = bytes(BLOCK)
+_WORTH_A_PAGE = 1 << 16  # bytes of an array that begins on a page of memory
 
 Member = tuple[str, Sequence[Buffer], int]  # name, content, its size in bytes
 
@@ -106,8 +108,14 @@ class ShardWriter:
 
     def _write(self, members: Sequence[Member]) -> None:
         buffers: list[Buffer] = []
+        offset = self.nbytes
         for name, content, size in members:
+            if name.endswith(".npy") and size >= _WORTH_A_PAGE:
+                header = on_a_page(bytes(content[0]), offset + BLOCK)
+                size += len(header) - len(content[0])
+                content = [header, *content[1:]]
             buffers += [member_header(name, size), *content, _PADDING[: padded(size) - size]]
+            offset += BLOCK + padded(size)
         self.nbytes = append(self._descriptor, buffers, self.nbytes)
 
 
