@@ -25,3 +25,17 @@ def numbers(batches: Any) -> list[int]:
 
 def threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name == "blendtorch stream loader"]
+
+
+def in_thread(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
+    done: list[Any] = []
+
+    def run() -> None:
+        try:
+            done.append(work())
+        except BaseException as error:
+            done.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread, done

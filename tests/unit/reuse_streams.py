@@ -2,7 +2,6 @@
 
 import itertools
 import queue
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -64,20 +63,6 @@ def wait_until_it_waits(loader: Any, received: int) -> None:
             return
         assert time.monotonic() < deadline, now
         before = now
-
-
-def in_thread(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
-    done: list[Any] = []
-
-    def run() -> None:
-        try:
-            done.append(work())
-        except BaseException as error:
-            done.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    return thread, done
 
 
 def check(batches: list[dict[str, Any]], reuse: float, capacity: int) -> int:

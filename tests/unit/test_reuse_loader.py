@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from loader_samples import Start, numbers, samples
-from reuse_streams import MakeTap, check, in_thread, wait_for, wait_until_it_waits
+from loader_samples import Start, in_thread, numbers, samples
+from reuse_streams import MakeTap, check, wait_for, wait_until_it_waits
 
 from blendtorch.btt import StreamLoader
 from blendtorch.btt.reuse_loader import ReuseLoader

@@ -9,8 +9,8 @@ import time
 from typing import Any
 
 import pytest
-from loader_samples import Start, fields, numbers, samples
-from reuse_streams import MakeTap, check, in_thread, wait_for
+from loader_samples import Start, fields, in_thread, numbers, samples
+from reuse_streams import MakeTap, check, wait_for
 
 from blendtorch.btt import StreamLoader
 from blendtorch.btt.reuse_loader import ReuseLoader

@@ -2,30 +2,15 @@
 
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from loader_samples import Start, numbers, samples, threads
+from loader_samples import Start, in_thread, numbers, samples, threads
 
 from blendtorch.btt import StreamLoader
 from blendtorch.btt.stream_connection import StreamConnection
 from blendtorch.errors import ConfigError
 from tests.leftovers import leaves_nothing  # noqa: F401  (a fixture)
-
-
-def in_thread(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
-    done: list[Any] = []
-
-    def run() -> None:
-        try:
-            done.append(work())
-        except BaseException as error:
-            done.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    return thread, done
 
 
 @pytest.mark.parametrize("copy", [True, False])

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigError, EncodeError, MissingFileError
-from ..recording import Recording, RecordingWriter
+from ..errors import ConfigError, EncodeError
+from ..recording import RecordingWriter
+from ..recording.recording import recording_in
 from ..recording.resume import RecordedShare, key_of
 from ..recording.settings import Record
 from ..recording.writer import settings_for
@@ -63,7 +64,7 @@ class Recorder:
         if self.address in session.position.owed:
             raise ConfigError(f"this process records into {self.address} already. Choose another folder.")
         self._writer = RecordingWriter(self.settings, worker=self.btid)
-        self._share = RecordedShare.of(self._before(), self.btid, session.args.num_instances)
+        self._share = RecordedShare.of(recording_in(self.settings.folder), self.btid, session.args.num_instances)
         self._next_seq: int | None = None  # None until the first sample tells where the stream goes on
         self._number = 0  # of the next sample that has no index
         self._last = (-1, 0)  # index and rank
@@ -135,12 +136,6 @@ class Recorder:
         self._session.remove_channel(self)
         self._session.position.owed.pop(self.address, None)
         self._writer.close()
-
-    def _before(self) -> Recording | None:
-        try:
-            return Recording(self.settings.folder)
-        except MissingFileError:
-            return None
 
     def _place(self, index: int | None) -> tuple[int, int, int]:
         """Index, rank and number in the stream of the next sample: those that `SampleSender` would give it."""

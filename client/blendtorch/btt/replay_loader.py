@@ -16,10 +16,10 @@ from ..recording.recording import Source
 from .batch import Batch
 from .buffer_pool import BufferPool
 from .device import to_device, wants_pinning
+from .queues import TURN_S, put
 from .replay_batch import read_batch
 from .stats import InstanceStats, StreamStats
 
-_TURN_S = 0.1
 _STATE_VERSION = 1
 
 
@@ -196,7 +196,7 @@ class _Reader:
         """The next batch; None at the end."""
         while not self._stop.is_set():
             try:
-                what = self.queue.get(timeout=_TURN_S)
+                what = self.queue.get(timeout=TURN_S)
             except queue.Empty:
                 continue
             if isinstance(what, BaseException):
@@ -214,18 +214,9 @@ class _Reader:
         try:
             for indices in self._batches:
                 batch = self._read(indices)
-                if not self._put(batch):
+                if not put(self.queue, batch, self._stop):
                     return
                 del batch  # its memory is used again when the trainer does not use it any more
-            self._put(_End())
+            put(self.queue, _End(), self._stop)
         except BaseException as error:
-            self._put(error)
-
-    def _put(self, what: Any) -> bool:
-        while not self._stop.is_set():
-            try:
-                self.queue.put(what, timeout=_TURN_S)
-            except queue.Full:
-                continue
-            return True
-        return False
+            put(self.queue, error, self._stop)

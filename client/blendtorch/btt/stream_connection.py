@@ -21,12 +21,10 @@ from .device import to_device
 from .kept_batch import keep
 from .launcher import BlenderLauncher
 from .pinning import Pinner
+from .queues import TURN_S, put
 from .stream_recorder import StreamRecorder
 
 log = logging.getLogger(__name__)
-
-# How soon the thread, and who waits for it, see that the connection has ended.
-_TURN_S = 0.1
 
 
 class _End:
@@ -103,7 +101,7 @@ class StreamConnection:
         """Waits for what comes next; None when the connection was ended."""
         while not self._stop.is_set():
             try:
-                what = self.queue.get(timeout=_TURN_S)
+                what = self.queue.get(timeout=TURN_S)
             except queue.Empty:
                 continue
             if not isinstance(what, Delivery) and self._thread is not None:  # the last it has to say
@@ -118,7 +116,7 @@ class StreamConnection:
         thread = self._thread
         while thread is not None and thread.is_alive():
             self._take_back()
-            thread.join(_TURN_S / 10)
+            thread.join(TURN_S / 10)
         self._take_back()
         self._drop_unfinished()
 
@@ -186,13 +184,7 @@ class StreamConnection:
         self.close()
 
     def _put(self, what: _Queued) -> bool:
-        while not self._stop.is_set():
-            try:
-                self.queue.put(what, timeout=_TURN_S)
-            except queue.Full:
-                continue
-            return True
-        return False
+        return put(self.queue, what, self._stop)
 
     def _assemble(self) -> Iterator[Delivery]:
         while not self._stop.is_set():
@@ -287,7 +279,7 @@ class StreamConnection:
         waited_s = 0.0
         queued = 0
         while not self._stop.is_set():
-            turn_s = min(_TURN_S, self._timeout_s - waited_s)
+            turn_s = min(TURN_S, self._timeout_s - waited_s)
             started = time.monotonic()
             excused = self._is_excused()
             try:

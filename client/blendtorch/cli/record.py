@@ -17,9 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from ..btt import BlenderLauncher, CurveKeys, LaunchInfo
 from ..btt.record_samples import record_samples
 from ..btt.stream_recorder import StreamRecorder
-from ..errors import ConfigError, MissingFileError
+from ..errors import ConfigError
 from ..recording import Recording, RecordingSettings
 from ..recording.origin import check_same_stream
+from ..recording.recording import recording_in
 from ..recording.resume import positions_after
 from .class_names import add_classes_option, names, parse_classes
 from .launch import add_launcher_options, launcher_options
@@ -92,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     # So that the shard is ended then, too.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     console = Console()
-    before = _there(args.out)
+    before = recording_in(args.out)
     there = 0 if before is None else len(before)
     launcher = _launcher(args, before)
     if before is not None and launcher is not None:
@@ -185,7 +186,7 @@ def _encodings(values: list[str]) -> dict[str, str]:
 
 def _tell(console: Console, folder: Path, started: float, recorder: StreamRecorder) -> None:
     """What there is now."""
-    recording = _there(folder)
+    recording = recording_in(folder)
     if recording is None:
         console.print(f"{folder} has no samples")
         return
@@ -197,11 +198,3 @@ def _tell(console: Console, folder: Path, started: float, recorder: StreamRecord
     )
     if recorder.duplicates:
         console.print(f"{recorder.duplicates} that came were there already, and were passed over")
-
-
-def _there(folder: Path) -> Recording | None:
-    """The recording in a folder; None where there is none yet, or its writer died before the first sample."""
-    try:
-        return Recording(folder)
-    except MissingFileError:
-        return None

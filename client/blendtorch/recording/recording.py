@@ -219,6 +219,18 @@ class Recording(Sequence[dict[str, Any]]):
         return of_shard[np.searchsorted(self._starts, rows, "right") - 1]
 
 
+def recording_in(folder: str | os.PathLike) -> Recording | None:
+    """The recording in a folder; None where there is none yet, or its writer died before the first sample.
+
+    Raises:
+        RecordingError: The folder holds shards, and none of them can be read as one of a recording.
+    """
+    try:
+        return Recording(folder)
+    except MissingFileError:
+        return None
+
+
 def _paths(source: Source) -> list[Path]:
     if not isinstance(source, str | os.PathLike):
         return [path for part in source for path in _paths(part)]

@@ -7,7 +7,6 @@ import os
 import platform
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -16,11 +15,11 @@ from typing import Any, NoReturn
 import numpy as np
 
 from .. import __version__
-from ..errors import ConfigError, MissingFileError, RecordingWriteError
+from ..errors import ConfigError, RecordingWriteError
 from .description import Description
 from .members import members_of, schema_of
 from .origin import check_same_stream
-from .recording import Recording
+from .recording import recording_in
 from .settings import Record, RecordingSettings, as_settings
 from .shard_files import finish_abandoned, next_number, shard_name
 from .shard_index import KEY
@@ -81,8 +80,8 @@ class RecordingWriter:
             raise RecordingWriteError(
                 f"cannot record into {self._folder}: {error}. Choose a folder that can be written to."
             ) from None
-        with suppress(MissingFileError):  # it is new
-            before = Recording(self._folder)
+        before = recording_in(self._folder)
+        if before is not None:
             for metadata, _ in before.parts:
                 check_same_stream(self._folder, metadata, self.settings.metadata)
             self._keys.update(before.keys)
