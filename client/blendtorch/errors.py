@@ -76,6 +76,20 @@ class SceneError(BlendTorchError, RuntimeError):
     """A scene cannot be loaded, or lacks what was asked of it (a camera, a 3D viewport)."""
 
 
+class RandomizeError(SceneError):
+    """A randomizer cannot do what it is set to: what it is to change is not there, or its hook raised.
+
+    Attributes:
+        number: Its place in the list of randomizers, from 0; None where there is no list.
+        traceback: Of an error in a hook, or of one that was not foreseen; else "".
+    """
+
+    def __init__(self, message: str, number: int | None = None, traceback: str = "") -> None:
+        super().__init__(message)
+        self.number = number
+        self.traceback = traceback
+
+
 class LabelError(BlendTorchError, ValueError):
     """Labels of a sample contradict each other."""
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from blendtorch.btt.addresses import choose_addresses, client_address, control_address, is_loopback, primary_ip
 from blendtorch.errors import AddressError, ConfigError
+from blendtorch.launch.addresses import choose_addresses, client_address, control_address, is_loopback, primary_ip
 
 
 def choose(folder: Path, names: tuple[str, ...] = ("DATA", "CTRL"), count: int = 2, **options: Any) -> dict:

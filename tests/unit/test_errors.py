@@ -25,6 +25,7 @@ BUILTIN = {
     "InstanceStartTimeout": TimeoutError,
     "ScriptError": RuntimeError,
     "SceneError": RuntimeError,
+    "RandomizeError": RuntimeError,
     "LabelError": ValueError,
     "ExrError": ValueError,
     "RecordingError": ValueError,

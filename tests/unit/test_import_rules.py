@@ -78,7 +78,16 @@ def violations(source: str, module: str, is_package: bool = False) -> list[str]:
         )
     if is_within(module, "blendtorch.btt"):
         forbid({n for n in names if is_within(n, "bpy", "blendtorch.btb")}, "btt never imports this")
-    if module == "blendtorch.btt.guardian":
+    if is_within(module, "blendtorch.launch"):
+        # It runs inside Blender's own Python, too, which has neither torch nor psutil.
+        allowed = ["blendtorch.__version__", "blendtorch.errors", "blendtorch.launch", "blendtorch.wire"]
+        allowed += ["blendtorch.recording.origin"]
+        allowed += ["psutil"] if module == "blendtorch.launch.usage" else []
+        forbid({n for n in outside if not is_within(n, *allowed) and n != "blendtorch"}, "launch: stdlib, wire, origin")
+    if is_within(module, "blendtorch.hub"):
+        allowed = ["numpy", "blendtorch.errors", "blendtorch.hub", "blendtorch.wire", "blendtorch.recording"]
+        forbid({n for n in outside if not is_within(n, *allowed) and n != "blendtorch"}, "hub: numpy, wire, recording")
+    if module == "blendtorch.launch.guardian":
         forbid(outside, "the guardian has the standard library alone")
     if module != "blendtorch.btb.compat":
         versions = {n for n in mentioned | names if n.startswith("bpy.app.version")}
@@ -105,7 +114,8 @@ def test_a_module_keeps_the_rules(file: Path) -> None:
 def test_all_layers_were_looked_at() -> None:
     names = {name_of(file) for file in FILES}
     assert names >= {"blendtorch", "blendtorch.wire", "blendtorch.btb.compat", "blendtorch.btb.run"}
-    assert names >= {"blendtorch.wire.sockets", "blendtorch.btt.guardian", "blendtorch.btt", "blendtorch.btb"}
+    assert names >= {"blendtorch.wire.sockets", "blendtorch.launch.guardian", "blendtorch.btt", "blendtorch.btb"}
+    assert names >= {"blendtorch.launch", "blendtorch.hub"}
 
 
 BAD = [
@@ -115,7 +125,7 @@ BAD = [
     ("import zmq.auth", "blendtorch.wire.duplex"),
     ("import torch", "blendtorch.wire.sockets"),
     ("def f():\n    import torch.nn", "blendtorch.wire.codec"),
-    ("from ..btt import launcher", "blendtorch.wire.duplex"),
+    ("from ..launch import launcher", "blendtorch.wire.duplex"),
     ("from .. import btb", "blendtorch.wire.duplex"),
     ("import torch", "blendtorch.srgb"),
     ("import bpy", "blendtorch.labels.boxes"),
@@ -139,13 +149,24 @@ BAD = [
     ("def f():\n    from bpy.types import Object", "blendtorch.btt.env"),
     ("from blendtorch import btb", "blendtorch.btt.env"),
     ("from ..btb import camera", "blendtorch.btt.env"),
-    ("import numpy", "blendtorch.btt.guardian"),
-    ("from .instance import Instance", "blendtorch.btt.guardian"),
-    ("from ..errors import ConfigError", "blendtorch.btt.guardian"),
+    ("import bpy", "blendtorch.launch.launcher"),
+    ("import torch", "blendtorch.launch.launcher"),
+    ("import psutil", "blendtorch.launch.vitals"),
+    ("from ..btt.colors import srgb_to_linear", "blendtorch.launch.launcher"),
+    ("from ..btb import compat", "blendtorch.launch.launcher"),
+    ("import bpy", "blendtorch.hub.hub"),
+    ("import torch", "blendtorch.hub.hub"),
+    ("from PIL import Image", "blendtorch.hub.hub"),
+    ("from ..launch import LaunchInfo", "blendtorch.hub.hub"),
+    ("from ..btt.batch import Batch", "blendtorch.hub.hub"),
+    ("from ..btb import recorder", "blendtorch.hub.hub"),
+    ("import numpy", "blendtorch.launch.guardian"),
+    ("from .instance import Instance", "blendtorch.launch.guardian"),
+    ("from ..errors import ConfigError", "blendtorch.launch.guardian"),
     ("import bpy\nif bpy.app.version >= (5, 0, 0): pass", "blendtorch.btb.camera"),
     ("import bpy\nprint(bpy.app.version_string)", "blendtorch.btb.camera"),
     ("from bpy.app import version", "blendtorch.btb.camera"),
-    ("import sys\nsys.path.insert(0, 'x')", "blendtorch.btt.finder"),
+    ("import sys\nsys.path.insert(0, 'x')", "blendtorch.launch.finder"),
     ("import sys\nsys.path += ['x']", "blendtorch.btb.session"),
     ("from sys import path", "blendtorch.cli.main"),
     ("import site\nsite.addsitedir('x')", "blendtorch.cli.main"),
@@ -170,7 +191,10 @@ GOOD = [
     ("import bpy\nbpy.app.version", "blendtorch.btb.compat"),
     ("import bpy\nbpy.app.background", "blendtorch.btb.camera"),
     ("import sys\nsys.path.insert(0, 'x')", "blendtorch.btb.run"),
-    ("import os, signal, subprocess", "blendtorch.btt.guardian"),
+    ("import os, signal, subprocess", "blendtorch.launch.guardian"),
+    ("import psutil", "blendtorch.launch.usage"),
+    ("from .. import __version__\nfrom ..recording.origin import identity_of", "blendtorch.launch.launcher"),
+    ("import numpy\nfrom ..recording import RecordingWriter\nfrom ..wire import Kind", "blendtorch.hub.hub"),
 ]
 
 

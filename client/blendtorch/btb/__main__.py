@@ -1,4 +1,4 @@
-"""`python -m blendtorch.btb [SCENE.blend] SCRIPT.py -- ARGS`: see `blendtorch.btb.run`."""
+"""`python -m blendtorch.btb [SCENE.blend] [SCRIPT.py] -- ARGS`: see `blendtorch.btb.run`."""
 
 import sys
 

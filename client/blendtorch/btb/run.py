@@ -1,11 +1,13 @@
-"""Runs a user's script as a BlendTorch instance: the same on the `bpy` module and inside the `blender` executable.
+"""Runs a user's script, or what was set up in a scene, as a BlendTorch instance.
 
-The launcher starts one of (see `btt/finder.py`)::
+The same on the `bpy` module and inside the `blender` executable.
 
-    python -m blendtorch.btb [SCENE.blend] SCRIPT.py -- ARGS
-    blender --background --python-expr EXPRESSION -- [SCENE.blend] SCRIPT.py -- ARGS
+The launcher starts one of (see `launch/finder.py`)::
 
-where EXPRESSION calls `main` with what follows the first `--`.
+    python -m blendtorch.btb [SCENE.blend] [SCRIPT.py] -- ARGS
+    blender --background --python-expr EXPRESSION -- [SCENE.blend] [SCRIPT.py] -- ARGS
+
+where EXPRESSION calls `main` with what follows the first `--`. A scene alone runs what was set up in it (`btb.setup`).
 """
 
 import io
@@ -24,7 +26,7 @@ from .origin import OpenedScene
 from .orphan import end_with_launcher
 from .session import Session, end_process, handle_signals, open_session
 
-USAGE = "python -m blendtorch.btb [SCENE.blend] SCRIPT.py -- ARGS"
+USAGE = "python -m blendtorch.btb [SCENE.blend] [SCRIPT.py] -- ARGS"
 
 
 def main(argv: Sequence[str]) -> None:
@@ -34,7 +36,7 @@ def main(argv: Sequence[str]) -> None:
     printed, and sent to the launcher and the clients), 130 after Ctrl-C, 143 after SIGTERM.
 
     Args:
-        argv: `[SCENE.blend] SCRIPT.py -- ARGS`.
+        argv: `[SCENE.blend] [SCRIPT.py] -- ARGS`.
     """
     # The log of an instance that is killed shall hold what the script printed.
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -53,12 +55,15 @@ def main(argv: Sequence[str]) -> None:
         session.exit(code)
 
 
-def _run(session: Session, scene: str | None, script: str, script_argv: Sequence[str]) -> int:
+def _run(session: Session, scene: str | None, script: str | None, script_argv: Sequence[str]) -> int:
     try:
         if scene is not None:
             open_scene(scene)
             session.scene = OpenedScene.now()
-        run_script(script, script_argv)
+        if script is None:
+            run_setup(scene or "", script_argv)
+        else:
+            run_script(script, script_argv)
     except SystemExit as error:
         if isinstance(error.code, str):
             print(error.code, file=sys.stderr)
@@ -110,13 +115,26 @@ def run_script(path: str, argv: Sequence[str]) -> None:
     exec(compile(file.read_bytes(), str(file), "exec"), module.__dict__)
 
 
-def _split(argv: Sequence[str]) -> tuple[str | None, str, list[str]]:
+def run_setup(scene: str, argv: Sequence[str]) -> None:
+    """Runs what was set up in the open scene, as if it were a script with these arguments.
+
+    Raises:
+        SceneError: Nothing was set up in it.
+    """
+    from .setup import serve
+
+    sys.modules["__main__"] = types.ModuleType("__main__")  # no script's, which recordings would name
+    sys.argv = [scene, "--", *argv]
+    serve.run()
+
+
+def _split(argv: Sequence[str]) -> tuple[str | None, str | None, list[str]]:
     end = list(argv).index("--") if "--" in argv else len(argv)
     own, script_argv = list(argv[:end]), list(argv[end + 1 :])
-    scene = own.pop(0) if len(own) > 1 else None
-    if len(own) != 1 or own[0].startswith("-"):
+    scene = own.pop(0) if len(own) > 1 or (own and Path(own[0]).suffix.lower() == ".blend") else None
+    if len(own) > 1 or (scene is None and not own) or any(name.startswith("-") for name in own):
         _refuse(f"usage: {USAGE}")
-    return scene, own[0], script_argv
+    return scene, own[0] if own else None, script_argv
 
 
 def _refuse(why: str) -> NoReturn:

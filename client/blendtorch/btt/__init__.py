@@ -25,6 +25,10 @@ from ..export import ExportSummary, export
 from ..export.annotate import annotate
 from ..labels.check import LabelChecker, check_labels
 from ..labels.pictures import PANELS, depth_to_rgb, ids_to_rgb, normals_to_rgb, panels
+from ..launch.finder import Blender, find_blender
+from ..launch.launch_info import LaunchInfo
+from ..launch.launcher import BlenderLauncher
+from ..launch.supervisor import Restart
 from ..recording import FieldSchema, Recording, RecordingSettings, RecordingWriter
 from ..wire.curve import CurveKeys
 from .collate import collate
@@ -32,10 +36,7 @@ from .colors import linear_to_srgb, srgb_to_linear
 from .dataset import RemoteIterableDataset
 from .duplex import DuplexChannel
 from .file_dataset import FileDataset
-from .finder import Blender, find_blender
 from .inspection import Inspection, inspect
-from .launch_info import LaunchInfo
-from .launcher import BlenderLauncher
 from .montage import montage
 from .progress import progress
 from .replay_loader import ReplayLoader
@@ -43,7 +44,6 @@ from .reuse_loader import ReuseLoader, ReuseStats
 from .stats import InstanceStats, StreamStats
 from .stream import stream
 from .stream_loader import StreamLoader
-from .supervisor import Restart
 
 __all__ = [
     "PANELS",

@@ -6,12 +6,12 @@ from typing import Any
 from torch.utils.data import IterableDataset, get_worker_info
 
 from ..errors import ConfigError, PeerTimeout
+from ..launch.addresses import address_list
 from ..recording.settings import Record, as_settings
 from ..wire.curve import CurveKeys
 from ..wire.recycled_memory import RecycledMemory
 from ..wire.sample_receiver import SampleReceiver
 from ..wire.sockets import DEFAULT_QUEUE_SIZE
-from .addresses import address_list
 from .stream_recorder import StreamRecorder
 
 Item = dict[str, Any]

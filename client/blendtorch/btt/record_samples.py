@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 
 from ..errors import PeerTimeout
+from ..launch.addresses import address_list
 from ..recording.resume import Position
 from ..wire.curve import CurveKeys
 from ..wire.sample_receiver import SampleReceiver
-from .addresses import address_list
 from .stream_recorder import StreamRecorder
 
 _TURN_S = 0.5

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..errors import ConfigError
-from .launcher import BlenderLauncher
+from ..launch.launcher import BlenderLauncher
 from .stream_loader import StreamLoader
 
 _SOCKET = "DATA"
@@ -37,9 +37,11 @@ def stream(
             ...
     ```
 
+    What an artist has set up in a scene with the BlendTorch panel needs no script: `btt.stream("scene.blend")`.
+
     Args:
         scene: The .blend to open; None for Blender's default scene.
-        script: The Python script to run inside Blender.
+        script: The Python script to run inside Blender; None runs what was set up in the scene with the BlendTorch panel.
         instances: How many Blenders to start.
         batch_size: How many samples a batch has.
         **options: Any other argument of `BlenderLauncher` or of `StreamLoader`.

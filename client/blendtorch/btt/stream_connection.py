@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ..errors import PeerTimeout
+from ..launch.launcher import BlenderLauncher
 from ..recording.settings import Record
 from ..wire.group import Group
 from ..wire.sample_receiver import SampleReceiver
@@ -19,7 +20,6 @@ from .batch import Batch, BatchBuilder, Delivery, of_views
 from .buffer_pool import BufferPool
 from .device import to_device
 from .kept_batch import keep
-from .launcher import BlenderLauncher
 from .pinning import Pinner
 from .queues import TURN_S, put
 from .stream_recorder import StreamRecorder

@@ -12,15 +12,15 @@ from typing import Any
 import torch
 
 from ..errors import ConfigError
+from ..launch.addresses import address_list
+from ..launch.launcher import BlenderLauncher
 from ..recording.settings import Record, as_settings
 from ..wire.curve import CurveKeys
 from ..wire.sample_receiver import Order
 from ..wire.sockets import DEFAULT_QUEUE_SIZE
-from .addresses import address_list
 from .batch import Batch, Delivery
 from .buffer_pool import BufferPool
 from .device import wants_pinning
-from .launcher import BlenderLauncher
 from .pinning import Pinner
 from .stats import InstanceStats, StreamStats
 from .stream_connection import StreamConnection

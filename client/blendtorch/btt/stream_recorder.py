@@ -5,8 +5,6 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from ..recording.resume import key_of
 from ..recording.settings import Record
 from ..recording.writer import RecordingWriter, settings_for
@@ -74,21 +72,9 @@ class StreamRecorder:
 def views(group: Group) -> Iterator[dict[str, Any]]:
     """The samples of a group, their arrays where they lie: valid until its release."""
     for i in range(len(group)):
-        sample = {
-            name: _boolean(values[i, ...])
-            if group.kinds[name].kind == "array"
-            else group.kinds[name].read(values[i, ...])
-            for name, values in group.fields.items()
-        }
-        sample |= group.rests[i] if group.rests else {}
-        yield sample | {
+        yield group.view(i) | {
             "btid": group.btid,
             "btepoch": int(group.epoch[i]),
             "btseq": int(group.seq[i]),
             "btindex": int(group.index[i]),
         }
-
-
-def _boolean(values: np.ndarray) -> np.ndarray:
-    """Booleans as 0 and 1, whatever the sender calls true."""
-    return values.view(np.uint8) != 0 if values.dtype == np.bool_ else values

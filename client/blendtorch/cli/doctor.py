@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from . import doctor_blender, doctor_checks
+from . import doctor_addon, doctor_blender, doctor_checks
 from .doctor_checks import Line, Status
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
         ("tcp sockets", doctor_checks.check_tcp),
         ("ipc sockets", doctor_checks.check_ipc),
         ("Blender", partial(doctor_blender.check_blenders, args.blender)),
+        ("add-on", partial(doctor_addon.check_addons, args.blender)),
         (doctor_blender.LIBRARIES, partial(doctor_blender.check_libraries, args.blender)),
         ("GPU", partial(doctor_blender.check_gpu, args.blender)),
     ]

@@ -10,8 +10,8 @@ from typing import Any
 
 from rich.console import Console
 
-from ..btt import BlenderLauncher, LaunchInfo, Restart
 from ..errors import ConfigError, MissingFileError
+from ..launch import BlenderLauncher, LaunchInfo, Restart
 
 # What a configuration file may set: the launcher's own arguments.
 CONFIG_KEYS = list(inspect.signature(BlenderLauncher).parameters)
@@ -22,7 +22,8 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "launch",
         help="start Blender instances and keep them until Ctrl-C",
-        description="Starts Blender instances and keeps them until Ctrl-C. Clients connect with what --out says: "
+        description="Starts Blender instances and keeps them until Ctrl-C. A scene needs no script that was set up with "
+        "the BlendTorch panel. Clients connect with what --out says: "
         "btt.LaunchInfo.load_json(FILE).addresses['DATA'].",
         epilog="CONFIG.json is an object with the arguments of btt.BlenderLauncher: " + ", ".join(CONFIG_KEYS) + ". "
         "Its scene and script are relative to it. Options given here win.",
@@ -38,7 +39,11 @@ def add_parser(subparsers: Any) -> None:
 
 def add_launcher_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options that are arguments of the launcher."""
-    parser.add_argument("--script", type=Path, help="Python script to run inside Blender")
+    parser.add_argument(
+        "--script",
+        type=Path,
+        help="Python script to run inside Blender (default: what the panel has set up in the scene)",
+    )
     parser.add_argument("-n", "--num-instances", type=int, help="how many Blenders (default: 1)")
     parser.add_argument(
         "--bind", dest="bind_addr", metavar="ADDRESS", help="'primaryip' or '0.0.0.0' for other machines"
@@ -97,14 +102,17 @@ def launcher_options(source: Path, args: argparse.Namespace) -> dict[str, Any]:
 
     Raises:
         MissingFileError: There is no such source.
-        ConfigError: It is none, or nothing names a script.
+        ConfigError: It is none, or names neither a script nor a scene.
     """
     options = read_source(source)
     options |= {key: value for key, value in vars(args).items() if key in CONFIG_KEYS and value is not None}
     if getattr(args, "script_args", None):
         options["instance_args"] = [args.script_args] * (options.get("num_instances") or 1)
-    if options.get("script") is None:
-        raise ConfigError(f"{source} names no script. Give one: blendtorch {args.command} {source} --script SCRIPT.py")
+    if options.get("script") is None and not options.get("scene"):
+        raise ConfigError(
+            f"{source} names no script, and no scene that the BlendTorch panel was used in. Give a script: "
+            f"blendtorch {args.command} {source} --script SCRIPT.py"
+        )
     return options
 
 

@@ -39,7 +39,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "source",
         metavar="SCRIPT.py|SCENE.blend|CONFIG.json|INFO.json|ADDRESS",
-        help="what to launch; or what to connect to: the launch info of `blendtorch launch`, or an address",
+        help="what to launch (a scene that was set up with the BlendTorch panel needs no script); or what to connect to: "
+        "the launch info of `blendtorch launch`, or an address",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder to record into")
     parser.add_argument(

@@ -144,7 +144,7 @@ def test_wheel_carries_the_demo(tmp_path):
     )
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    for name in ("cli/falling_cubes.blend.py", "btb/__main__.py", "btb/gpu_probe.py", "btt/guardian.py", "py.typed"):
+    for name in ("cli/falling_cubes.blend.py", "btb/__main__.py", "btb/gpu_probe.py", "launch/guardian.py", "py.typed"):
         assert f"blendtorch/{name}" in names
     assert not [name for name in names if "test" in name]
     unpacked = tmp_path / "unpacked"

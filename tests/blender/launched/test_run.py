@@ -66,7 +66,7 @@ def test_script_imports_what_lies_beside_it(run, tmp_path):
 def test_usage(blender, args):
     done = subprocess.run([blender, "-m", "blendtorch.btb", *args], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
-    assert "usage: python -m blendtorch.btb [SCENE.blend] SCRIPT.py -- ARGS" in done.stderr
+    assert "usage: python -m blendtorch.btb [SCENE.blend] [SCRIPT.py] -- ARGS" in done.stderr
 
 
 def test_missing_scene_and_script(run, blender):

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from ..errors import ConfigError, InstanceError, ScriptError
 from ..wire import Kind, Message
 from .instance import Instance
+from .usage import can_measure
 from .vitals import Vitals
 
 OnFailure = Literal["restart", "raise"]
@@ -49,6 +50,11 @@ class Policy:
             raise ConfigError(
                 f"memory_budget_mb is {self.memory_budget_mb}, expected megabytes, such as 4000, or None for no budget."
             )
+        if self.memory_budget_mb is not None and not can_measure():
+            raise ConfigError(
+                f"memory_budget_mb is {self.memory_budget_mb}, but how much memory a process uses is not known here: "
+                "this Python has no psutil, and the system no /proc. Leave it out, or pip install psutil."
+            )
         # Instances beat every second.
         if self.heartbeat_timeout_s is not None and not self.heartbeat_timeout_s >= 2:
             raise ConfigError(
@@ -69,6 +75,26 @@ class Restart:
     btid: int
     epoch: int
     reason: str
+
+
+@dataclass(frozen=True)
+class InstanceState:
+    """What one instance does.
+
+    Attributes:
+        btid: The instance.
+        state: "starting", "running", "restarting" (it ended or is being ended, and starts again), "ended" (its script has
+            come to its end) or "died" (and is given up on).
+        detail: Why it died, with the tail of its log, or why it was last restarted; empty when there is nothing to tell.
+        epoch: How often it has been restarted.
+        published: How many samples its present process has published, as far as it has told (it does once a second).
+    """
+
+    btid: int
+    state: Literal["starting", "running", "restarting", "ended", "died"]
+    detail: str
+    epoch: int
+    published: int
 
 
 @dataclass(frozen=True)
@@ -109,6 +135,23 @@ class Supervisor:
         self._due: tuple[float, str] | None = None  # when it is to be started again, and why
         self._fruitless = 0  # restarts in a row after which no sample came
         self._too_big_since: float | None = None
+        self._last_reason = ""
+
+    @property
+    def state(self) -> InstanceState:
+        """What it does, for people."""
+        instance, vitals, failure = self.instance, self._vitals, self.failure  # the monitor's thread changes them
+        state: Literal["starting", "running", "restarting", "ended", "died"]
+        if failure is not None:
+            state = "died"
+        elif self.over:
+            state = "ended"
+        elif self.restarting:
+            state = "restarting"
+        else:
+            state = "running" if self.greeted else "starting"
+        detail = str(failure) if failure is not None else self._last_reason
+        return InstanceState(instance.btid, state, detail, instance.epoch, vitals.published if vitals else 0)
 
     @property
     def restarting(self) -> bool:
@@ -194,6 +237,7 @@ class Supervisor:
     def _start_at(self, due_at: float, reason: str) -> None:
         self.instance.kill()  # what it has started may still run
         self._due = (due_at, reason)
+        self._last_reason = reason
 
     def _restart(self, reason: str, now: float) -> Restart | None:
         self._vitals = self._too_big_since = None

@@ -1,6 +1,6 @@
 """What one Blender process shows of itself: heartbeats, CPU time and memory."""
 
-import psutil
+from .usage import can_measure, meter_of
 
 _MEASURE_EVERY_S = 1.0
 # The watch looks many times a second. After a longer gap it was the watch that stood still, with the whole launcher.
@@ -29,7 +29,7 @@ class Vitals:
         self._looked_at = now
         self._measured_at = float("-inf")
         self._cpu_s = 0.0
-        self._process = _process(pid, launched_pid)
+        self._meter = meter_of(pid, launched_pid)
 
     def beat(self, published: int, silent_s: float, now: float) -> None:
         """Takes a heartbeat, which may announce that none will follow for some seconds."""
@@ -48,8 +48,11 @@ class Vitals:
     def is_hung(self, timeout_s: float, now: float) -> bool:
         """Whether it has neither beaten nor used any CPU time for so long.
 
-        Silence alone is no hang: while Blender renders, no Python thread runs.
+        Silence alone is no hang: while Blender renders, no Python thread runs. So none is found where CPU time is not
+        known.
         """
+        if not can_measure():
+            return False
         if now - self._alive_at > timeout_s:
             self._measure(now)
         return now - self._alive_at > timeout_s
@@ -61,26 +64,10 @@ class Vitals:
 
     def _measure(self, now: float) -> None:
         self._measured_at = now
-        if self._process is None:
-            return
-        try:
-            with self._process.oneshot():
-                times = self._process.cpu_times()
-                self.memory_mb = self._process.memory_info().rss / 1e6
-        except psutil.Error:
+        usage = self._meter.read() if self._meter else None
+        if usage is None:
             return  # it has ended, which others notice
-        cpu_s = times.user + times.system
-        if cpu_s > self._cpu_s:
-            self._cpu_s = cpu_s
+        self.memory_mb = usage.memory_mb
+        if usage.cpu_s > self._cpu_s:
+            self._cpu_s = usage.cpu_s
             self._alive_at = max(self._alive_at, now)
-
-
-def _process(pid: int, launched_pid: int) -> psutil.Process | None:
-    """The process, if it is the launched one or one of its descendants: in a container of its own it counts otherwise."""
-    try:
-        process = psutil.Process(pid)
-        if pid == launched_pid or launched_pid in [parent.pid for parent in process.parents()]:
-            return process
-        return psutil.Process(launched_pid)
-    except psutil.Error:
-        return None

@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import secrets
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ..errors import ConfigError, InstanceStartTimeout, MissingFileError, PeerTimeout
+from ..errors import ConfigError, InstanceError, InstanceStartTimeout, MissingFileError, PeerTimeout
 from ..recording.origin import identity_of
 from ..wire import LaunchArguments
 from ..wire.curve import ENVIRONMENT_VARIABLE, CurveKeys, needs_curve
@@ -27,7 +28,7 @@ from .guardian import Guardian
 from .instance import Instance
 from .launch_info import LaunchInfo
 from .monitor import Monitor
-from .supervisor import STACK_DUMP_S, TERMINATE_GRACE_S, OnFailure, Policy, Restart, Supervisor
+from .supervisor import STACK_DUMP_S, TERMINATE_GRACE_S, InstanceState, OnFailure, Policy, Restart, Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ _TELL_AFTER_S = 10.0
 
 
 class BlenderLauncher:
-    """Launches Blender instances that run a script, as a context manager.
+    """Launches Blender instances that run a script, or what was set up in a scene, as a context manager.
 
     Entering returns once every instance has reported that its script runs (`btb.parse_blendtorch_args`). Leaving ends
     all instances and what they have started, and removes all files but the logs in `log_dir`. Instances end, too, when
@@ -48,7 +49,8 @@ class BlenderLauncher:
 
     Args:
         scene: The .blend to open; None for Blender's default scene.
-        script: The Python script to run inside Blender.
+        script: The Python script to run inside Blender; None runs what was set up in the scene with the BlendTorch panel
+            (`blendtorch.btb.setup`).
         num_instances: How many Blenders to start.
         named_sockets: A name for each socket the script opens; it finds its addresses in `btargs.btsockets[NAME]`.
         seed: Seed of the launch, the same for all instances; None draws one. See `blendtorch.btb.sample_rng`.
@@ -113,9 +115,13 @@ class BlenderLauncher:
     ) -> None:
         if num_instances < 1:
             raise ConfigError(f"num_instances is {num_instances}, expected at least 1.")
-        if script is None:
+        # The predecessor's users write scene="" for Blender's default scene.
+        scene = scene if scene is not None and os.fspath(scene) != "" else None
+        if script is None and (scene is None or Path(scene).suffix.lower() != ".blend"):
+            seen = "there is no scene, either" if scene is None else f"{os.fspath(scene)} is no .blend"
             raise ConfigError(
-                "script is missing: what each Blender runs. (The first argument is the scene; give script=...)"
+                "script is missing: what each Blender runs. Without one a .blend runs what was set up in it with the "
+                f"BlendTorch panel, but {seen}. (The first argument is the scene; give script=...)"
             )
         if isinstance(named_sockets, str) or len(set(named_sockets)) != len(named_sockets):
             raise ConfigError(
@@ -137,9 +143,8 @@ class BlenderLauncher:
             on_failure, max_restarts, memory_budget_mb, frame_budget, heartbeat_timeout_s, start_timeout_s
         )
         self._shm_bytes = shm_bytes
-        # The predecessor's users write scene="" for Blender's default scene.
-        self._scene = _existing_file("scene", scene) if scene is not None and os.fspath(scene) != "" else None
-        self._script = _existing_file("script", script)
+        self._scene = None if scene is None else _existing_file("scene", scene)
+        self._script = None if script is None else _existing_file("script", script)
         self._num_instances = num_instances
         self._named_sockets = list(named_sockets)
         self.seed = secrets.randbelow(2**31) if seed is None else seed
@@ -162,6 +167,7 @@ class BlenderLauncher:
         self._control: MessageSocket | None = None
         self._monitor: Monitor | None = None
         self._reservation = ExitStack()
+        self._cancelled = threading.Event()
         self._instances: list[Instance] = []
         self.launch_info = LaunchInfo({})
         self.log_files: list[Path] = []
@@ -203,6 +209,16 @@ class BlenderLauncher:
             raise self._monitor.failure
 
     @property
+    def instances(self) -> list[InstanceState]:
+        """What each instance does, in the order of their ids; empty while none are launched."""
+        monitor = self._monitor  # another thread may close this launcher
+        return [] if monitor is None else monitor.states
+
+    def cancel(self) -> None:
+        """Has another thread's wait for the instances' reports end at once: entering raises InstanceError then."""
+        self._cancelled.set()
+
+    @property
     def restarting(self) -> bool:
         """Whether any instance is being restarted; its stream goes on when it runs again."""
         monitor = self._monitor  # another thread may close this launcher
@@ -213,7 +229,7 @@ class BlenderLauncher:
         """Where the samples come from, for a recording's metadata.
 
         Blender's version, the seed, how many instances there are, the arguments of all of them (or a list for each, where
-        they differ), and names and SHA-256 of the scene and the script.
+        they differ), and names and SHA-256 of the scene and the script; None for one that there is not.
         """
         alike = all(args == self._instance_args[0] for args in self._instance_args)
         return {
@@ -338,6 +354,8 @@ class BlenderLauncher:
         told = False
         while waiting := self._monitor.silent:
             self.assert_alive()
+            if self._cancelled.is_set():
+                raise InstanceError("the launch was cancelled before all instances had reported.")
             if not told and time.monotonic() - started > _TELL_AFTER_S:
                 told = True
                 log.warning(

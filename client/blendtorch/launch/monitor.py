@@ -10,7 +10,7 @@ from ..wire import Kind, Message
 from ..wire.curve import CurveKeys
 from ..wire.sockets import MessageSocket, answer
 from .instance import Instance
-from .supervisor import Restart, Supervisor
+from .supervisor import InstanceState, Restart, Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,11 @@ class Monitor:
     def instances(self) -> list[Instance]:
         """The last process of each instance."""
         return [supervisor.instance for supervisor in self._supervisors]
+
+    @property
+    def states(self) -> list[InstanceState]:
+        """What each instance does."""
+        return [supervisor.state for supervisor in self._supervisors]
 
     @property
     def silent(self) -> list[Instance]:

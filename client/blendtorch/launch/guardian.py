@@ -8,6 +8,7 @@ It sees the launcher's death by its standard input's end, or by getting another 
 `DataLoader`) the pipe's other end can outlive the launcher.
 """
 
+import logging
 import os
 import shutil
 import signal
@@ -16,18 +17,28 @@ import sys
 import threading
 from collections.abc import Sequence
 
+log = logging.getLogger(__name__)
+
 _CHECK_EVERY_S = 0.2
 
 
 class Guardian:
     """The launcher's side: starts the guardian process.
 
+    Where there is no Python to run it, it is done without, and a warning says so: instances end with the launcher by
+    themselves, see `btb/orphan.py`, but the folders stay.
+
     Args:
         folders: What it removes.
     """
 
     def __init__(self, folders: Sequence[str | os.PathLike]) -> None:
-        command = [sys.executable, "-I", __file__, *map(str, folders)]
+        self._process: subprocess.Popen[str] | None = None
+        python = find_python()
+        if python is None:
+            log.warning("no Python was found to watch this process with: when it is killed, %s stay", list(folders))
+            return
+        command = [python, "-I", __file__, *map(str, folders)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, bufsize=1, start_new_session=True)
 
     def watch(self, pid: int) -> None:
@@ -41,6 +52,8 @@ class Guardian:
     def dismiss(self) -> None:
         """Ends the guardian, for the launcher has cleaned up itself."""
         self._tell("done\n")
+        if self._process is None:
+            return
         assert self._process.stdin
         try:
             self._process.stdin.close()
@@ -49,11 +62,29 @@ class Guardian:
         self._process.wait()
 
     def _tell(self, line: str) -> None:
+        if self._process is None:
+            return
         assert self._process.stdin
         try:
             self._process.stdin.write(line)
         except OSError:
             pass  # somebody has killed it; instances still end with the launcher by themselves, see `btb/orphan.py`
+
+
+def find_python() -> str | None:
+    """A Python interpreter; None when none is found.
+
+    Inside the `blender` executable `sys.executable` is the Python that comes with it, but `blender` itself where that
+    is missing.
+    """
+    for path in (sys.executable, getattr(sys, "_base_executable", None)):
+        if path and os.path.basename(path).lower().startswith("python"):
+            return path
+    for name in ("python3", f"python{sys.version_info[0]}.{sys.version_info[1]}", "python", "python.exe"):
+        for folder in (os.path.join(sys.prefix, "bin"), sys.prefix):
+            if found := shutil.which(name, path=folder):
+                return found
+    return shutil.which("python3")
 
 
 def kill_tree(pid: int) -> None:

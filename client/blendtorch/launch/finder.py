@@ -25,8 +25,15 @@ _PROBE = f"""
 import json, sys
 found = {{"python": sys.version.split()[0]}}
 try:
+    missing = None
+    try:
+        import blendtorch  # before bpy, which lets an add-on's packages be imported, while `-m blendtorch.btb` cannot
+    except ModuleNotFoundError as error:
+        missing = error
     import bpy
     found.update(version=list(bpy.app.version), version_string=bpy.app.version_string)
+    if missing:
+        raise missing
     import blendtorch.wire, numpy, zmq
     found.update(blendtorch=blendtorch.__version__, protocol=blendtorch.wire.PROTOCOL_VERSION)
 except Exception as error:
@@ -62,9 +69,15 @@ class Blender:
     blendtorch: str = ""
     problem: str = ""
 
-    def command(self, scene: str | None, script: str, *, background: bool = True) -> list[str]:
-        """The command line that runs `script` as an instance; the script's arguments are to be appended."""
-        files = [script] if scene is None else [scene, script]
+    def command(self, scene: str | None, script: str | None, *, background: bool = True) -> list[str]:
+        """The command line that runs `script` as an instance; the script's arguments are to be appended.
+
+        Args:
+            scene: The .blend to open; None for Blender's default scene.
+            script: The script; None for what was set up in the scene.
+            background: Whether without a window.
+        """
+        files = [file for file in (scene, script) if file is not None]
         if self.is_python:
             return [self.path, "-m", "blendtorch.btb", *files, "--"]
         mode = ["--background"] if background else []
@@ -183,8 +196,8 @@ def _problem(found: dict, is_python: bool) -> str:
             return f"{error}. A system library is missing: `blendtorch doctor` names the packages to install"
         if "bpy" in error:
             return f"{error}. Expected the bpy module: on Python 3.11 pip install 'bpy==4.5.*', on 3.13 'bpy==5.2.*'"
-        remedy = f"{found['python']}: pip install blendtorch" if is_python else "Blender: install the BlendTorch add-on"
-        return f"{error}. Expected blendtorch in it; in {remedy}"
+        remedy = "pip install blendtorch" if is_python else "blendtorch addon install --blender PATH ZIP"
+        return f"{error}. Expected blendtorch in it (Python {found['python']}): {remedy}"
     if found["protocol"] != PROTOCOL_VERSION:
         return (
             f"its blendtorch {found['blendtorch']} speaks protocol {found['protocol']}, this one ({__version__}) speaks "
