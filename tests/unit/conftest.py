@@ -1,16 +1,20 @@
 """What the tests without Blender share. They are the same at each run: hypothesis draws nothing new."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hubs import Client, Window, hub_threads
 from hypothesis import settings
 from instances import FakeInstance, Sample
 from loader_samples import Start, fields
 from reuse_streams import MakeTap, Tap
 
+from blendtorch.hub import SampleHub
 from blendtorch.wire.sockets import MessageSocket
+from tests.leftovers import owners
 
 settings.register_profile("unit", derandomize=True, deadline=None, database=None, max_examples=200)
 settings.load_profile("unit")
@@ -62,5 +66,45 @@ def make_tap(instance: Start) -> Iterator[MakeTap]:
         return made[-1], instance(made[-1], **options).address
 
     yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def hub() -> Iterator[SampleHub]:
+    """A hub that leaves nothing when it is closed."""
+    before = owners()
+    hub = SampleHub(btid=3)
+    yield hub
+    shared = [folder for folder, owner in owners().items() if owner == os.getpid() and folder not in before]
+    hub.close()
+    assert not hub_threads()
+    assert not [folder for folder in shared if folder.exists()]
+
+
+@pytest.fixture
+def window(hub: SampleHub) -> Iterator[Callable[..., Window]]:
+    """Starts a window of the hub: `window(count=3, ...)`, see `Window`."""
+    made: list[Window] = []
+
+    def start(**options: Any) -> Window:
+        made.append(Window(hub, **options))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def client() -> Iterator[Callable[..., Client]]:
+    """Starts clients: `client(address, ...)`, see `Client`; they leave before the hub does."""
+    made: list[Client] = []
+
+    def start(address: str, **options: Any) -> Client:
+        made.append(Client(address, **options))
+        return made[-1]
+
+    yield start
     for one in made:
         one.close()

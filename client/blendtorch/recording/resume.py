@@ -51,10 +51,10 @@ class RecordedShare:
             count = metadata.get("num_instances")
             if type(count) is not int or count < 1:
                 continue  # nothing tells whose share it was
-            for index in _indices_of(keys):
+            for index in indices_of(keys):
                 share = (count, index % count)
                 reached[share] = max(index, reached.get(share, -1))
-        mine = (index for index in _indices_of(recording.keys) if index % num_instances == btid % num_instances)
+        mine = (index for index in indices_of(recording.keys) if index % num_instances == btid % num_instances)
         return cls(btid, num_instances, np.sort(np.fromiter(mine, np.int64)), reached)
 
     @property
@@ -83,7 +83,8 @@ class RecordedShare:
         return int(np.searchsorted(self.indices, index))
 
 
-def _indices_of(keys: Iterable[str]) -> Iterator[int]:
+def indices_of(keys: Iterable[str]) -> Iterator[int]:
+    """The index of each sample; keys of another form than those of `key_of` are passed over."""
     return (int(match[1]) for match in map(_KEY.fullmatch, keys) if match)
 
 

@@ -69,6 +69,16 @@ class Group:
         """When each sample was published: microseconds since 1970, by the instance's clock."""
         return self.words[:, TIME_US]
 
+    def view(self, i: int) -> dict[str, Any]:
+        """The fields of one sample, its arrays where they lie: valid until `release`."""
+        sample = {
+            name: _boolean(values[i, ...])
+            if self.kinds[name].kind == "array"
+            else self.kinds[name].read(values[i, ...])
+            for name, values in self.fields.items()
+        }
+        return sample | (self.rests[i] if self.rests else {})
+
     def items(self, memory: RecycledMemory | None = None) -> list[dict[str, Any]]:
         """The samples one by one, in memory of their own or some of `memory`, with who made them added."""
         return [
@@ -82,3 +92,8 @@ class Group:
             }
             for i in range(len(self))
         ]
+
+
+def _boolean(values: np.ndarray) -> np.ndarray:
+    """Booleans as 0 and 1, whatever the sender calls true."""
+    return values.view(np.uint8) != 0 if values.dtype == np.bool_ else values

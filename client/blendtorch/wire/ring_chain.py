@@ -89,6 +89,11 @@ class RingChain:
         """Whether receivers have fetched everything; they may read or keep it yet, which needs no writer."""
         return all(ring.head == ring.tail for ring in self._rings)
 
+    @property
+    def waiting(self) -> int:
+        """How many samples receivers have not claimed."""
+        return sum(ring.head - ring.tail for ring in self._rings)
+
     def ask(self, batch: int, keeps: bool) -> None:
         """Makes the next ring hold whole batches of this size, side by side.
 

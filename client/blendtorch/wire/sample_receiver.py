@@ -105,6 +105,17 @@ class SampleReceiver:
                 raise PeerTimeout(f"no sample came from {', '.join(self._addresses)} for {timeout_s:g} s.")
             self._rest(pause)
 
+    def take(self, most: int) -> Group | None:
+        """Takes samples that are there, in turn; None when there are none. Never waits; to be called again and again.
+
+        Raises:
+            ScriptError, ProtocolVersionError, PickleNotAllowedError: As `receive`.
+        """
+        now = time.monotonic()
+        if now >= self._listen_at:
+            self._listen(now)
+        return self._take_in_turn(most)
+
     def close(self) -> None:
         """Says farewell to all instances; what was not taken goes to other receivers."""
         for source in self.sources:

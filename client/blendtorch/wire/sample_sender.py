@@ -124,7 +124,24 @@ class SampleSender:
         """How many samples of this instance's stream are made, those of its predecessors included."""
         return self._next.seq
 
-    def publish(self, fields: Mapping[str, Any], index: int | None = None, timeout_s: float | None = None) -> bool:
+    @property
+    def receivers(self) -> int:
+        """How many receivers are there, as of when they were heard last."""
+        return len(self._roster.there)
+
+    @property
+    def waiting(self) -> int:
+        """How many samples wait for receivers, or are on their way to them."""
+        return self._rings.waiting + len(self._roster.on_their_way())
+
+    def publish(
+        self,
+        fields: Mapping[str, Any],
+        index: int | None = None,
+        timeout_s: float | None = None,
+        *,
+        done: int | None = None,
+    ) -> bool:
         """Sends one sample, waiting while no receiver is there or has room.
 
         What was delivered already, before a restart, is passed over: samples of an index count from 0 anew each time that
@@ -134,6 +151,8 @@ class SampleSender:
             fields: The sample.
             index: The index that it belongs to; None for the next one of this instance.
             timeout_s: How long to wait; None for ever.
+            done: How many samples of the index come before it; None counts those that were published since another index.
+                Receivers that read no ring count themselves.
 
         Returns:
             Whether it was sent, and not passed over.
@@ -149,7 +168,7 @@ class SampleSender:
             self._wait(lambda: bool(self._roster.there), timeout_s)
         if self._awaited:
             self._wait_for_those_of_before()
-        position = self._place(index)
+        position = self._place(index, done)
         if index is not None and position[1:] < self.resumed[1:]:
             is_sent = False  # it was delivered before the restart
         else:
@@ -240,13 +259,15 @@ class SampleSender:
             for name in [name for name, receiver in self._roster.there.items() if not self._is_there(receiver)]:
                 self._roster.leave(name)
 
-    def _place(self, index: int | None) -> Position:
+    def _place(self, index: int | None, done: int | None) -> Position:
         """Where in the stream the sample is that the script has made."""
         if index is None:
             return Position(self._next.seq, (self._btid or 0) + self._next.seq * self._num_instances)
         if not 0 <= index <= MAX_JSON_INT:
             raise EncodeError(f"the sample's index is {index}, expected 0 .. 2**53.")
-        return Position(self._next.seq, index, self._last.done + 1 if index == self._last.index else 0)
+        if done is None:
+            done = self._last.done + 1 if index == self._last.index else 0
+        return Position(self._next.seq, index, done)
 
     def _wait_for_those_of_before(self) -> None:
         """Lets all receivers of a predecessor say what they have, so that no other gets it again."""
