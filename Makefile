@@ -5,7 +5,7 @@ PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 PYTEST := -m pytest -q
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo blenders test test-unit test-inside test-launched gui test-gui lint bench clean
+.PHONY: help install demo blenders test test-unit test-inside test-launched gui test-gui panel-screenshots lint bench addon clean
 
 help: ## shows this
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -40,11 +40,15 @@ test-inside: blenders
 test-launched: blenders
 	.venv/bin/python $(PYTEST) tests/blender/launched
 
-gui:
-	tests/gui/provision.sh .gui
+gui: # Debian's Blenders 5.2 and 4.3, side by side
+	@tests/gui/provision.sh trixie .gui-trixie & trixie=$$!; \
+	tests/gui/provision.sh sid .gui; sid=$$?; wait $$trixie && exit $$sid
 
-test-gui: install gui ## tests in a real window; installs a Debian with Blender into .gui (as root, on Debian or Ubuntu)
+test-gui: install gui ## tests in a real window; installs Debians with Blender into .gui* (as root, on Debian or Ubuntu)
 	.venv/bin/python $(PYTEST) tests/gui
+
+panel-screenshots: install gui ## makes the pictures of docs/panel.md anew, in the window, by the steps of the test
+	BLENDTORCH_PANEL_IMAGES=docs/images .venv/bin/python $(PYTEST) tests/gui/test_addon_window.py -k "5.2 and (zip or right_click)"
 
 lint: install ## ruff and mypy, as pre-commit and CI run them
 	.venv/bin/ruff check .
@@ -56,8 +60,13 @@ bench: install ## the benchmarks; each prints a table of ratios measured in one 
 	.venv/bin/python benchmarks/render.py
 	.venv/bin/python benchmarks/labels.py
 	.venv/bin/python benchmarks/record.py
+	@if [ -x .gui/blender-plain ]; then .venv/bin/python benchmarks/panel.py; \
+	else echo "benchmarks/panel.py needs a Blender with a window: make gui"; fi
+
+addon: install ## builds the add-on's zips into dist; downloads the wheels in them once, into .cache
+	.venv/bin/python build_addon.py
 
 clean: ## removes what make has made, installations included
-	@if [ -e .gui ]; then tests/gui/provision.sh --clean .gui; fi
-	rm -rf .venv .venv-blender-* demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@for gui in .gui .gui-trixie; do if [ -e $$gui ]; then tests/gui/provision.sh --clean $$gui || exit 1; fi; done
+	rm -rf .venv .venv-blender-* demo build dist .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

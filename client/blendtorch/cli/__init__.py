@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         # Imported here: they import torch, which takes seconds, and says below what to do when it is not there.
-        from . import demo, doctor, export, inspect, launch, record, view
+        from . import addon, demo, doctor, export, inspect, launch, record, view
     except ModuleNotFoundError as error:
         print(f"blendtorch: {error}. Install it: {sys.executable} -m pip install blendtorch", file=sys.stderr)
         return 1
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"blendtorch {__version__}")
     parser.add_argument("-v", "--verbose", action="store_true", help="tell what is being done")
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (demo, launch, record, inspect, view, export, doctor):
+    for command in (demo, launch, record, inspect, view, export, addon, doctor):
         command.add_parser(subparsers)
     words = list(sys.argv[1:] if argv is None else argv)
     end = words.index("--") if "--" in words else len(words)

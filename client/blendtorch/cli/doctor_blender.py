@@ -21,7 +21,7 @@ from .system_packages import (
 )
 
 if TYPE_CHECKING:
-    from ..btt.finder import Blender
+    from ..launch.finder import Blender
 
 TIMEOUT_S = 120.0
 LIBRARIES = "system libraries"
@@ -55,11 +55,11 @@ def check_blenders(blender: str | None) -> Iterator[Line]:
             chosen = "; this one is used" if found is serving else ""
             yield Line(Status.OK, name, f"{who}{chosen}")
         elif serving is None:
-            yield Line(Status.FAILED, name, f"{who}: {found.problem}", _blender_fix(found.problem))
+            yield Line(Status.FAILED, name, f"{who}: {found.problem}", _blender_fix(found))
         elif not found.version and _is_absent(found.problem):
             yield Line(Status.OK, name, f"{who}: none here, and none needed")
         else:
-            fix = f"Not needed while {serving.path} serves. {_blender_fix(found.problem)}"
+            fix = f"Not needed while {serving.path} serves. {_blender_fix(found)}"
             yield Line(Status.WARNING, name, f"{who}: {found.problem}", fix)
 
 
@@ -120,7 +120,7 @@ def describe_gpu(found: dict) -> Line:
 
 def _candidates(blender: str | None) -> list["Blender"]:
     # Imported late, so that where torch is missing the other checks still run. What was probed is remembered there.
-    from ..btt.finder import find_all
+    from ..launch.finder import find_all
 
     return list(find_all(blender))
 
@@ -129,13 +129,16 @@ def _is_absent(problem: str) -> bool:
     return problem == "not there" or "No module named 'bpy'" in problem
 
 
-def _blender_fix(problem: str) -> str:
-    if unopened_library(problem):
+def _blender_fix(found: "Blender") -> str:
+    if unopened_library(found.problem):
         return f"A system library is missing: see the line '{LIBRARIES}'."
-    return (
+    fix = (
         "Name a Blender that has blendtorch by --blender PATH or BLENDTORCH_BLENDER, or install the bpy module: "
         "on Python 3.11: pip install 'bpy==4.5.*', on 3.13: 'bpy==5.2.*'"
     )
+    if found.version and not found.is_python and not found.blendtorch:
+        return f"Install the add-on into it: blendtorch addon install --blender {found.path} ZIP. {fix}"
+    return fix
 
 
 def _binary(found: "Blender") -> str:
@@ -200,7 +203,7 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 def _run_probe(blender: "Blender") -> tuple[str, str]:
     """Runs `gpu_probe` in a Blender as an instance runs; returns what it printed, and how it failed, if it did."""
-    from ..btt.instance import Instance
+    from ..launch.instance import Instance
 
     with tempfile.TemporaryDirectory(prefix="blendtorch-") as folder:
         log = Path(folder, "log")
