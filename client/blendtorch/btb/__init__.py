@@ -4,6 +4,7 @@
 
 from ..labels.check import LabelChecker, check_labels
 from ..recording import RecordingSettings
+from . import randomize, setup
 from .animation import AnimationController
 from .arguments import parse_blendtorch_args
 from .camera import Camera
@@ -39,6 +40,8 @@ __all__ = [
     "object_visibility",
     "parse_blendtorch_args",
     "points_visible",
+    "randomize",
     "sample_indices",
     "sample_rng",
+    "setup",
 ]

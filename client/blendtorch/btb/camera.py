@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from ..errors import ConfigError, SceneError
 from ..labels import projection
 from ..labels.projection import Origin
+from . import compat
 from .coordinates import bbox_coordinates, evaluated, object_coordinates
 
 Projected = np.ndarray | tuple[np.ndarray, np.ndarray]
@@ -115,7 +116,7 @@ class Camera:
         height, width = self.shape
         render = bpy.context.scene.render
         matrix = self._evaluated().calc_matrix_camera(
-            bpy.context.evaluated_depsgraph_get(),
+            compat.evaluated_depsgraph(),
             x=width,
             y=height,
             scale_x=render.pixel_aspect_x,
@@ -218,7 +219,7 @@ class Camera:
         world_from_camera = np.eye(4)
         world_from_camera[:3, :] = np.stack([right, np.cross(backward, right), backward, start], axis=1)
         # A parent that has just moved must be evaluated, for Blender computes the local transform from it.
-        bpy.context.evaluated_depsgraph_get()
+        compat.evaluated_depsgraph()
         self._bpy_camera.matrix_world = Matrix(world_from_camera.tolist())
 
     def _evaluated(self) -> bpy.types.Object:
@@ -226,7 +227,7 @@ class Camera:
             _check_type(self._bpy_camera)
         except ReferenceError:
             raise SceneError("the camera was deleted since this Camera was made: make a new one.") from None
-        return evaluated(self._bpy_camera, bpy.context.evaluated_depsgraph_get())
+        return evaluated(self._bpy_camera, compat.evaluated_depsgraph())
 
 
 def as_camera(camera: Camera | None) -> Camera:

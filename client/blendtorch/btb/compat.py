@@ -1,5 +1,7 @@
 """What differs between Blender's versions and builds: one function for one difference, and nowhere else."""
 
+import re
+
 import bpy
 
 
@@ -54,3 +56,27 @@ def targa_settings(image_settings: bpy.types.ImageFormatSettings, color_mode: st
 def uses_nodes(material: bpy.types.Material) -> bool:
     """Whether a material is made by its nodes. From Blender 5 on all are, and asking is deprecated."""
     return bpy.app.version >= (5, 0, 0) or material.use_nodes
+
+
+def geometry_input_path(path: str) -> str:
+    """A data path to an input of a Geometry Nodes modifier as this Blender wants it.
+
+    In 4.2 and 4.5 they are custom properties, `modifiers["GN"]["Socket_2"]`, in 5.2
+    `modifiers["GN"].properties.inputs.Socket_2.value`. What lies between was not looked at: the modifier is asked.
+    """
+    if "modifiers[" not in path or "Socket_" not in path:
+        return path
+    if "properties" in bpy.types.NodesModifier.bl_rna.properties:
+        return re.sub(r'^(modifiers\[.+\])\["(Socket_\d+)"\]', r"\1.properties.inputs.\2.value", path)
+    return re.sub(r"^(modifiers\[.+\])\.properties\.inputs\.(Socket_\d+)\.value", r'\1["\2"]', path)
+
+
+def evaluated_depsgraph() -> bpy.types.Depsgraph:
+    """The context's depsgraph, evaluated: `bpy.context.evaluated_depsgraph_get()`, safe in an overridden context.
+
+    That function reads the overrides of `temp_override` without the interpreter's lock in 4.2 and 4.5 (not in 5.2), and
+    memory is corrupted when another Python thread runs.
+    """
+    view_layer = bpy.context.view_layer
+    view_layer.update()
+    return view_layer.depsgraph

@@ -19,6 +19,7 @@ import numpy as np
 from ..errors import SceneError
 from ..labels.boxes3d import CORNERS
 from ..labels.projection import transform_points
+from . import compat
 
 # Object types that draw no surface: they count as the point they sit at.
 POINT_TYPES = frozenset({"EMPTY", "LIGHT", "CAMERA", "SPEAKER", "LIGHT_PROBE", "ARMATURE", "LATTICE"})
@@ -180,7 +181,7 @@ def evaluated_pieces(
 
 
 def _current(depsgraph: bpy.types.Depsgraph | None) -> bpy.types.Depsgraph:
-    return bpy.context.evaluated_depsgraph_get() if depsgraph is None else depsgraph
+    return compat.evaluated_depsgraph() if depsgraph is None else depsgraph
 
 
 def _in_axes_of(obj_from_world: np.ndarray, world_from_obj: np.ndarray, piece: Piece) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import ConfigError, SceneError
 from ..labels.projection import transform_points
+from . import compat
 from .coordinates import POINT_TYPES, evaluated, read_vectors
 
 
@@ -59,7 +60,7 @@ def keypoint_positions(keypoints: Sequence[Keypoint]) -> np.ndarray:
         SceneError: An object was deleted or is not in the view layer; there is no such vertex, group or bone; a group
             has no vertices.
     """
-    depsgraph = bpy.context.evaluated_depsgraph_get()
+    depsgraph = compat.evaluated_depsgraph()
     positions = np.empty((len(keypoints), 3))
     on_meshes = defaultdict(list)
     for row, keypoint in enumerate(keypoints):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import bpy
 import numpy as np
 
+from . import compat
 from .coordinates import POINT_TYPES
 from .label_classes import ClassFinder
 from .label_holes import Hole, HoleFinder
@@ -129,7 +130,7 @@ class SceneReader:
 
     def read(self, view: View) -> Snapshot:
         """Reads the scene as it is now; `view` is the camera's."""
-        depsgraph = bpy.context.evaluated_depsgraph_get()
+        depsgraph = compat.evaluated_depsgraph()
         self._surfaces.begin_frame()
         if self._holes is not None:
             self._holes.begin_frame()

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 
 from ..errors import ConfigError, SceneError
 from ..labels.projection import as_points
+from . import compat
 from .camera import Camera
 from .coordinates import Piece, evaluated_pieces
 
@@ -39,7 +40,7 @@ def points_visible(points_world: ArrayLike, camera: Camera, tolerance_m: float =
     """
     points = as_points(points_world).reshape(-1, 3)
     visible, starts, directions, distances_m = _rays(points, camera)
-    depsgraph = bpy.context.evaluated_depsgraph_get()
+    depsgraph = compat.evaluated_depsgraph()
     for i in np.flatnonzero(visible):
         visible[i] = not _cast(depsgraph, starts[i], directions[i], distances_m[i] - tolerance_m)[0]
     return visible
@@ -84,7 +85,7 @@ def object_visibility(
     if num_points < 1:
         raise ConfigError(f"num_points must be at least 1, got {num_points}")
     rng = np.random.default_rng(0) if rng is None else rng
-    depsgraph = bpy.context.evaluated_depsgraph_get()
+    depsgraph = compat.evaluated_depsgraph()
     (pieces,) = evaluated_pieces(obj, depsgraph=depsgraph, triangles=True)
     points, normals = _sample_surface(obj.name, pieces, num_points, rng)
     if not obj.original.visible_get():

@@ -1,0 +1,144 @@
+"""From targets to Blender's data blocks."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+import bpy
+
+from ...errors import RandomizeError
+from .context import Context
+from .place import COLLECTIONS
+from .target import Target
+
+_SHOWN = 8
+
+
+def blocks(ctx: Context, target: Target) -> list[Any]:
+    """The data blocks that a target names: one, or the objects of a collection.
+
+    Raises:
+        RandomizeError: It is not there; the message says what is.
+    """
+    if target.type == "COLLECTION":
+        return _members(target)
+    return [_block(ctx, target)]
+
+
+def objects(ctx: Context, target: Target) -> list[bpy.types.Object]:
+    """The objects that a target stands for, in the order of their names.
+
+    Raises:
+        RandomizeError: There are none.
+    """
+    if target.type == "OBJECT":
+        return [named("OBJECT", target.name)]
+    if target.type == "COLLECTION":
+        return _members(target)
+    if not target.name and ctx.camera is not None:
+        return [ctx.camera]
+    data = getattr(bpy.data, COLLECTIONS[target.type]).get(target.name) if target.name else None
+    if data is None:
+        _block(ctx, target)  # complains if there is no such object either
+        return [bpy.data.objects[target.name]]
+    found = [obj for obj in ctx.scene.objects if obj.data == data]
+    like_it = bpy.data.objects.get(target.name)
+    if not found and like_it is not None and like_it.type == target.type:
+        found = [like_it]
+    if not found:
+        raise RandomizeError(f'no object of the scene "{ctx.scene.name}" has the data of {target}')
+    return sorted(found, key=lambda obj: obj.name)
+
+
+def materials(ctx: Context, target: Target) -> list[bpy.types.Material]:
+    """The materials that a target stands for, each once.
+
+    Raises:
+        RandomizeError: There are none.
+    """
+    if target.type == "MATERIAL":
+        return [_block(ctx, target)]
+    slots = (slot.material for obj in objects(ctx, target) for slot in obj.material_slots)
+    return _some(_each_once(slots), f"{target} has no material; give it one")
+
+
+def lights(ctx: Context, target: Target) -> list[bpy.types.Light]:
+    """The lights that a target stands for, each once.
+
+    Raises:
+        RandomizeError: There are none.
+    """
+    if target.type == "LIGHT":
+        return [_block(ctx, target)]
+    found = _each_once(obj.data for obj in objects(ctx, target) if obj.type == "LIGHT")
+    return _some(found, f"{target} is no light" if target.type == "OBJECT" else f"{target} has no lights")
+
+
+def named(kind: str, name: str) -> Any:
+    """The data block of an ID type and name.
+
+    Raises:
+        RandomizeError: It is not there; the message says what is.
+    """
+    all_of_kind = getattr(bpy.data, COLLECTIONS.get(kind, ""), None)
+    if all_of_kind is None:
+        raise RandomizeError(f"this Blender has no data blocks of type {kind!r}; it has {', '.join(COLLECTIONS)}")
+    found = all_of_kind.get(name)
+    if found is None:
+        word = Target(kind, name)
+        raise RandomizeError(f"there is no {word}; {there_are(name, [block.name for block in all_of_kind])}")
+    return found
+
+
+def there_are(name: str, existing: Iterable[str]) -> str:
+    """What there is instead, those like the name first."""
+    names = list(existing)
+    if not names:
+        return "there is nothing of that kind"
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    shown = [*close, *(other for other in names if other not in close)][:_SHOWN]
+    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+    return "there is " + ", ".join(f'"{other}"' for other in shown) + more
+
+
+def _block(ctx: Context, target: Target) -> Any:
+    if not target.name:
+        return _in_use(ctx, target)
+    if target.type in ("CAMERA", "LIGHT") and target.name not in getattr(bpy.data, COLLECTIONS[target.type]):
+        obj = bpy.data.objects.get(target.name)
+        if obj is not None and obj.type == target.type:
+            return obj.data
+    return named(target.type, target.name)
+
+
+def _in_use(ctx: Context, target: Target) -> Any:
+    scene = ctx.scene
+    if target.type == "SCENE":
+        return scene
+    if target.type == "WORLD":
+        if scene.world is None:
+            raise RandomizeError(f'the scene "{scene.name}" has no world; add one in World Properties')
+        return scene.world
+    if ctx.camera is None:
+        raise RandomizeError(f'the scene "{scene.name}" has no active camera; set one in Scene Properties')
+    return ctx.camera.data
+
+
+def _members(target: Target) -> list[bpy.types.Object]:
+    members = named("COLLECTION", target.name).all_objects
+    found = sorted(members, key=lambda obj: (obj.name, obj.library.filepath if obj.library else ""))
+    return _some(found, f"{target} has no objects")
+
+
+def _each_once(found: Iterable[Any]) -> list[Any]:
+    kept: list[Any] = []
+    for block in found:
+        if block is not None and block not in kept:
+            kept.append(block)
+    return kept
+
+
+def _some(found: list[Any], otherwise: str) -> list[Any]:
+    if not found:
+        raise RandomizeError(otherwise)
+    return found
