@@ -1,0 +1,52 @@
+"""The BlendTorch add-on: the user interface of `blendtorch.btb`, and nothing but that."""
+
+from . import (
+    context_menu,
+    engine,
+    error_operators,
+    escape,
+    list_operators,
+    panels,
+    preferences,
+    presets,
+    preview,
+    properties,
+    randomize_operators,
+    recording_operators,
+    saved,
+    stream_operators,
+    workers,
+    workers_operators,
+)
+
+# In order: what comes later uses what comes before.
+_MODULES = (
+    properties,
+    preferences,
+    presets,
+    saved,
+    engine,
+    workers,
+    escape,
+    stream_operators,
+    recording_operators,
+    randomize_operators,
+    preview,
+    workers_operators,
+    list_operators,
+    error_operators,
+    panels,
+    context_menu,
+)
+
+
+def register() -> None:
+    """Adds all classes, properties, handlers and menu entries."""
+    for module in _MODULES:
+        module.register()
+
+
+def unregister() -> None:
+    """Removes all of them, the last first."""
+    for module in reversed(_MODULES):
+        module.unregister()

@@ -1,0 +1,81 @@
+"""What has gone wrong, kept for the panel: in words, with the traceback, and at the entry of the list that it is about."""
+
+import traceback
+from collections.abc import Callable
+
+import bpy
+
+from blendtorch.errors import BlendTorchError
+
+from .scenes import find_scene
+
+
+class Errors:
+    """What has gone wrong since something was started.
+
+    Attributes:
+        by_name: In words, by what it is about: "stream", "recording", "preview", "randomize" or "workers".
+        last: The latest of them; "" if there is none.
+        traceback: That of the latest.
+    """
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, str] = {}
+        self.last = ""
+        self.traceback = ""
+
+    def note(self, name: str, error: BaseException) -> None:
+        """Keeps an error."""
+        self.by_name[name] = self.last = in_words(error)
+        self.traceback = "".join(traceback.format_exception(error))
+
+    def tell(self, name: str, words: str) -> None:
+        """Keeps what another thread has met with."""
+        if self.by_name.get(name) != words:
+            self.by_name[name] = self.last = words
+            self.traceback = ""
+
+    def attempt(self, name: str, action: Callable[[], object]) -> None:
+        """Does something that is not to keep the rest from being done; an error is kept."""
+        try:
+            action()
+        except Exception as error:
+            self.note(name, error)
+
+    def forget(self, name: str, scene: bpy.types.Scene) -> None:
+        """Begins anew: what is started may go well."""
+        self.by_name.pop(name, None)
+        self.by_name.pop("randomize", None)  # as are the marks at the entries
+        self.last = self.traceback = ""
+        clear_marks(scene)
+
+    def mark(self, scene_uid: int, number: int | None, error: BaseException) -> None:
+        """Keeps what has gone wrong with a randomizer, and writes it at its entry.
+
+        Args:
+            scene_uid: The scene's `session_uid`.
+            number: Which entry of the list; None when it is about none.
+            error: What has gone wrong.
+        """
+        scene = find_scene(scene_uid)
+        words = in_words(error)
+        if scene is None or number is None or not 0 <= number < len(scene.blendtorch.randomizers):
+            return
+        entry = scene.blendtorch.randomizers[number]
+        if entry.error != words:  # of each sample the same would be written
+            entry.error = words
+            self.note("randomize", error)
+
+
+def clear_marks(scene: bpy.types.Scene) -> None:
+    """Takes the errors away that are written at the entries of the list."""
+    for entry in scene.blendtorch.randomizers:
+        if entry.error:
+            entry.error = ""
+
+
+def in_words(error: BaseException) -> str:
+    """An error for the panel. BlendTorch's own say what to do; of others the kind tells more than nothing."""
+    if isinstance(error, BlendTorchError):
+        return str(error)
+    return f"{type(error).__name__}: {error} (unexpected; the traceback tells where)"

@@ -1,0 +1,43 @@
+"""What the engine does when the user loads, saves, undoes and redoes while it runs."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+
+class Events:
+    """Called by the handlers of these names.
+
+    Args:
+        engine: The engine.
+    """
+
+    def __init__(self, engine: "Engine") -> None:
+        self._engine = engine
+
+    def load_pre(self) -> None:
+        """Another file is loaded: everything ends."""
+        engine = self._engine
+        engine.stop_all("Stopped, for another file was loaded." if engine.state.running else "")
+
+    def save_pre(self) -> None:
+        """No file holds what is only for a sample."""
+        self._engine.put_back()
+
+    def undo_pre(self) -> None:
+        """Blender's data will be replaced by that of before."""
+        self._engine.stop_job()
+        self._engine.put_back()
+
+    def undo_post(self) -> None:
+        """It was replaced."""
+        self._engine.invalidate()
+
+    def redo_pre(self) -> None:
+        """As `undo_pre`."""
+        self.undo_pre()
+
+    def redo_post(self) -> None:
+        """As `undo_post`."""
+        self.undo_post()

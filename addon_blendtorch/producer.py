@@ -1,0 +1,185 @@
+"""Makes the window's share of the samples, one at a time, and can put the scene back in between."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from blendtorch.btb import setup as btb_setup
+from blendtorch.btb.setup import SceneSetup
+from blendtorch.errors import SceneError
+from blendtorch.hub import SampleHub
+
+from .scenes import scene_context
+
+OnProblem = Callable[[int, Exception], None]
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which indices are made here: those from `first` on that leave the remainder `number` when divided by `count`."""
+
+    number: int = 0
+    count: int = 1
+    first: int = 0
+
+    def __post_init__(self) -> None:
+        if not (self.count >= 1 and 0 <= self.number < self.count and self.first >= 0):
+            raise ValueError(f"{self} is no share, expected count >= 1, 0 <= number < count and first >= 0")
+
+    def index_from(self, index: int) -> int:
+        """The least index of the share that is not below `index`."""
+        start = max(index, self.first)
+        return start + (self.number - start) % self.count
+
+
+class Producer:
+    """The samples of a scene, from the first index of its share on.
+
+    Args:
+        setup: What is set up for the scene.
+        scene_uid: The scene's `session_uid`.
+        share: Which indices; may be set to another one, which counts from the next index on.
+        on_problem: Called with the number of a randomizer that has failed and is set to be skipped, and the error.
+
+    Attributes:
+        scene_uid: The same.
+        share: The same.
+        next_index: The first index that is not begun yet.
+        is_over: Whether all indices are made.
+
+    Raises:
+        SceneError: The scene was removed, or lacks what is asked of it.
+    """
+
+    def __init__(
+        self, setup: SceneSetup, scene_uid: int, share: Share = Share(), on_problem: OnProblem | None = None
+    ) -> None:
+        self.share = share
+        self.next_index = share.first
+        self.scene_uid = scene_uid
+        self.is_over = False
+        self._sample_s = 0.0  # what a sample has lately taken
+        self._on_problem = on_problem
+        self._setup = setup
+        self._due: SceneSetup | None = None
+        self._index = 0  # the one that is underway
+        self._samples: Iterator[dict[str, Any]] | None = None
+        self._maker: btb_setup.SampleMaker | None = None
+        self._check(setup)
+
+    @property
+    def setup(self) -> SceneSetup:
+        """What the samples are made by, from the next index on."""
+        return self._due or self._setup
+
+    def begin_at(self, index: int) -> None:
+        """Makes no index below this one; to be called before the first sample is made."""
+        self.next_index = self.share.index_from(index)
+
+    def follow(self, setup: SceneSetup) -> bool:
+        """Makes the samples by other settings, from the next index on.
+
+        Returns:
+            Whether they are others.
+
+        Raises:
+            SceneError: They do not serve; those before are kept.
+        """
+        if _what_is_made(setup) == _what_is_made(self.setup):
+            return False
+        self._check(setup)
+        self._due, self.is_over = setup, False
+        return True
+
+    def make(self, hub: SampleHub, turn_s: float) -> int:
+        """Makes samples as long as they are wanted, for about `turn_s` seconds; at least one if one is wanted.
+
+        Returns:
+            How many samples were made.
+
+        Raises:
+            SceneError: As `next`. Of a hook, anything.
+            ConfigError: A hook has added a field whose name is taken.
+        """
+        started = time.monotonic()
+        made = 0
+        while not self.is_over and hub.wants_sample():
+            began = time.monotonic()
+            if made and began - started + self._sample_s > turn_s:
+                break
+            found = self.next()
+            if found is None:
+                self.put_back()
+                break
+            hub.put(*found)
+            made += 1
+            took_s = time.monotonic() - began
+            self._sample_s = took_s if not self._sample_s else 0.7 * self._sample_s + 0.3 * took_s
+        return made
+
+    def next(self) -> tuple[int, dict[str, Any]] | None:
+        """Makes one sample.
+
+        Returns:
+            Its index and its fields; None when all episodes are over.
+
+        Raises:
+            SceneError: The scene was removed, or lacks what is asked of it; a randomizer or hook failed.
+        """
+        with scene_context(self.scene_uid) as scene:
+            while True:
+                if self._samples is None:
+                    self.take_over()
+                    index = self.share.index_from(self.next_index)
+                    if index >= (self._setup.output.episodes or math.inf):
+                        self.is_over = True
+                        return None
+                    if self._maker is None:
+                        self._maker = btb_setup.SampleMaker(self._setup, scene, on_problem=self._on_problem)
+                    self._index, self.next_index = index, index + 1
+                    self._samples = iter(self._maker.samples(index))
+                for fields in self._samples:
+                    return self._index, fields
+                self._samples = None
+
+    def put_back(self) -> None:
+        """Puts the scene back as it was. The next call of `next` goes on with the sample that is due."""
+        if self._maker is not None:
+            with scene_context(self.scene_uid, missing_ok=True):
+                self._maker.put_back()
+
+    def invalidate(self) -> None:
+        """To be called when Blender has replaced its data: after undo and redo."""
+        if self._maker is not None:
+            self._maker.invalidate()
+
+    def close(self) -> None:
+        """Puts the scene back as it was; an index that is underway is given up."""
+        samples, self._samples = self._samples, None
+        maker, self._maker = self._maker, None
+        with scene_context(self.scene_uid, missing_ok=True):
+            try:
+                if samples is not None:
+                    samples.close()  # type: ignore[attr-defined]
+            finally:
+                if maker is not None:
+                    maker.close()
+
+    def take_over(self) -> None:
+        """Goes by the settings of `follow` from now on; an index that is underway is given up."""
+        if self._due is not None:
+            self.close()
+            self._setup, self._due = self._due, None
+
+    def _check(self, setup: SceneSetup) -> None:
+        with scene_context(self.scene_uid) as scene:
+            problems = btb_setup.check(setup, scene)
+        if problems:
+            raise SceneError("\n".join(problems))
+
+
+def _what_is_made(setup: SceneSetup) -> tuple[object, ...]:
+    """The part of a setup that samples depend on."""
+    return setup.seed, setup.output, setup.randomizers

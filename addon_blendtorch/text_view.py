@@ -1,0 +1,61 @@
+"""Long texts (tracebacks, logs) in Blender's own Text Editor."""
+
+from pathlib import Path
+
+import bpy
+
+# The end of a longer log is shown: what went wrong is there.
+_LONGEST_LOG_BYTES = 200_000
+
+
+def show_text(context: bpy.types.Context, name: str, content: str) -> bpy.types.Text:
+    """Puts a text into a text block, anew each time, and shows it where there is a window.
+
+    Args:
+        context: Where from. A Text Editor that is open in its window is used, otherwise a new window is opened.
+        name: Of the text block.
+        content: The text.
+
+    Returns:
+        The text block.
+    """
+    text = bpy.data.texts.get(name) or bpy.data.texts.new(name)
+    text.from_string(content)
+    text.cursor_set(len(text.lines) - 1)
+    if not bpy.app.background:
+        area = _text_area(context)
+        if area is not None:
+            space = area.spaces.active
+            space.text = text
+            space.show_word_wrap = True
+            space.top = max(0, len(text.lines) - 20)
+            area.tag_redraw()
+    return text
+
+
+def read_log(file: Path) -> str:
+    """The end of a log, or why it cannot be read."""
+    try:
+        with open(file, "rb") as log:
+            log.seek(0, 2)
+            log.seek(max(0, log.tell() - _LONGEST_LOG_BYTES))
+            return f"{file}\n\n{log.read().decode(errors='replace')}"
+    except OSError as error:
+        return f"{file} cannot be read: {error.strerror}."
+
+
+def _text_area(context: bpy.types.Context) -> bpy.types.Area | None:
+    manager = context.window_manager
+    for window in manager.windows:
+        for area in window.screen.areas:
+            if area.type == "TEXT_EDITOR":
+                return area
+    before = set(manager.windows)
+    if "FINISHED" not in bpy.ops.wm.window_new():
+        return None
+    new = next((window for window in manager.windows if window not in before), None)
+    if new is None:
+        return None
+    area = new.screen.areas[0]
+    area.type = "TEXT_EDITOR"
+    return area
