@@ -17,12 +17,12 @@ from blendtorch.cli import main
         ("script.py", ["--encode", "image=gif"], "expected one of npy, png"),
         ("script.py", ["--classes", "1"], "for --classes"),
         ("script.py", ["--quality", "0"], "expected an integer from 1 to 100"),
-        ("scene.blend", [], "--script SCRIPT.py"),
+        ("launch.json", [], "--script SCRIPT.py"),
     ],
 )
 def test_what_does_not_go_is_told(tmp_path: Path, capsys: Any, source: str, options: list[str], words: str) -> None:
-    for name in ("script.py", "scene.blend"):
-        (tmp_path / name).write_text("")
+    (tmp_path / "script.py").write_text("")
+    (tmp_path / "launch.json").write_text('{"num_instances": 2}')
     assert main(["record", str(tmp_path / source), "--out", str(tmp_path / "r"), *options]) == 1
     assert words in capsys.readouterr().err
     assert not (tmp_path / "r").exists()

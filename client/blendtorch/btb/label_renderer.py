@@ -1,6 +1,6 @@
 """`LabelRenderer`: exact ids, depth, normals, flow and classes of what the viewport shows, in milliseconds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +13,7 @@ from ..labels.keypoints import OUTSIDE, keypoint_visibility
 from .camera import Camera, as_camera
 from .gpu_context import ensure_gpu_context
 from .keypoints import Keypoint, check_keypoints, is_shown, keypoint_positions
-from .label_classes import ClassFinder
+from .label_classes import Classes, ClassFinder
 from .label_flow import FlowPass
 from .label_holes import HoleFinder
 from .label_pass import LabelPass
@@ -22,7 +22,7 @@ from .silhouettes import SilhouettePass
 
 LabelOutput = Literal["ids", "depth", "normals_world", "normals_camera", "flow", "semantic"]
 
-_OUTPUTS = ("ids", "depth", "normals_world", "normals_camera", "flow", "semantic")
+LABEL_OUTPUTS = ("ids", "depth", "normals_world", "normals_camera", "flow", "semantic")
 
 
 class LabelRenderer:
@@ -57,9 +57,9 @@ class LabelRenderer:
               have other corners now.
 
         classes: Where class ids come from: the name of a custom property of objects that holds an integer; or a
-            dict of collections' names and class ids, which counts for the objects in them and in collections inside;
-            the first that an object is in counts. For an instance first the object that is shown is asked, then
-            what shows it.
+            dict of class ids by objects and by collections or their names, which counts for the objects in them and in
+            collections inside; the first that is about an object counts. For an instance first the object that is
+            shown is asked, then what shows it. They are known by their names, which must stay.
         alpha_threshold: Whether transparent materials make holes. None: they make none, as in Solid pictures. A
             number, say 0.5, suits Material and Rendered pictures: there is no surface where the Alpha of the Principled
             BSDF is below it, be it a number or an Image Texture (its Alpha or Color) on a UV map. What other
@@ -78,7 +78,7 @@ class LabelRenderer:
         camera: Camera | None = None,
         outputs: Sequence[LabelOutput] = ("ids", "depth"),
         *,
-        classes: str | Mapping[str, int] = "class_id",
+        classes: Classes = "class_id",
         alpha_threshold: float | None = None,
         hidden_in_renders: bool = True,
     ) -> None:
@@ -126,8 +126,8 @@ class LabelRenderer:
 
         Raises:
             ConfigError: The image is larger than the GPU can draw.
-            SceneError: The camera was deleted, or is not in the context's scene; a class is not an integer; a collection
-                of `classes` is not there.
+            SceneError: The camera was deleted, or is not in the context's scene; a class is not an integer; an object
+                or collection of `classes` is not there.
         """
         view = View(self.camera.shape, self.camera.camera_from_world, self.camera.proj_matrix)
         before, arrays_before = self._snapshot, self._arrays
@@ -247,11 +247,11 @@ def _look_up(instances: Instances, ids: np.ndarray) -> np.ndarray:
 def _check_outputs(outputs: Sequence[LabelOutput]) -> tuple[LabelOutput, ...]:
     if isinstance(outputs, str):
         raise ConfigError(f"outputs is the text {outputs!r}, expected a list of names: [{outputs!r}].")
-    unknown = [name for name in outputs if name not in _OUTPUTS]
+    unknown = [name for name in outputs if name not in LABEL_OUTPUTS]
     if unknown or not outputs:
         seen = f"outputs has {', '.join(map(repr, unknown))}" if unknown else "outputs is empty"
         raise ConfigError(
-            f"{seen}, expected some of {', '.join(map(repr, _OUTPUTS))}. What only a final render gives (AOVs, material "
-            "ids) comes from btb.FrameRenderer."
+            f"{seen}, expected some of {', '.join(map(repr, LABEL_OUTPUTS))}. What only a final render gives (AOVs, "
+            "material ids) comes from btb.FrameRenderer."
         )
     return tuple(dict.fromkeys(outputs))

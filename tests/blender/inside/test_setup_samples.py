@@ -1,0 +1,418 @@
+"""`SampleMaker`: what samples are, that they depend on their index alone, and that the scene is left as it was."""
+
+import hashlib
+import json
+
+import bpy
+import numpy as np
+import pytest
+
+from blendtorch import btb
+from blendtorch.btb import randomize, setup
+from blendtorch.btb.physics import point_caches
+from blendtorch.errors import ConfigError, RandomizeError, SceneError
+
+SIZE = {"width": 64, "height": 48, "samples": 1}
+CUBE = randomize.Target("OBJECT", "Cube")
+TURN = randomize.Rotation(CUBE)
+MOVE = randomize.LocationInBox(CUBE, (-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
+COLOR = randomize.MaterialColor(CUBE, randomize.Uniform((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
+
+
+@pytest.fixture(autouse=True)
+def _no_highlights(_default_scene):
+    # With them single pixels of Blender 4.2 and 4.5 on a software GPU differ by one, by what was drawn before; in 4.2
+    # also with anti-aliasing.
+    viewport().shading.show_specular_highlight = False
+
+
+def made(*randomizers, seed=3, **output):
+    return setup.SceneSetup(seed=seed, randomizers=randomizers, output=setup.OutputSettings(**{**SIZE, **output}))
+
+
+def viewport():
+    return btb.viewport.require_viewport()[0]
+
+
+def state():
+    """What of the scene samples could change."""
+    scene, space = bpy.context.scene, viewport()
+    values = {
+        obj.name: [tuple(obj.location), tuple(obj.rotation_euler), tuple(map(tuple, obj.matrix_world))]
+        for obj in bpy.data.objects
+    }
+    values["frame"] = scene.frame_current, scene.frame_subframe
+    values["view"] = space.shading.type, space.overlay.show_overlays, space.show_gizmo
+    values["scene"] = scene.camera, scene.eevee.taa_samples, scene.render.engine, scene.render.resolution_x
+    values["preferences"] = bpy.context.preferences.system.viewport_aa
+    values["material"] = tuple(bpy.data.materials["Material"].diffuse_color)
+    values["caches"] = [(cache.frame_start, cache.frame_end) for cache in point_caches(scene)]
+    return values
+
+
+def digest(sample):
+    """The whole sample."""
+    sha = hashlib.sha256()
+
+    def add(value):
+        if isinstance(value, dict):
+            for name in sorted(value):
+                sha.update(name.encode())
+                add(value[name])
+        else:
+            sha.update(value.tobytes() if isinstance(value, np.ndarray) else json.dumps(value).encode())
+
+    add(sample)
+    return sha.hexdigest()[:12]
+
+
+def test_fields_of_a_sample():
+    with setup.SampleMaker(made(TURN)) as maker:
+        (sample,) = maker.samples(0)
+    assert list(sample) == ["image", "ids", "depth", "labels", "frameid", "camera"]
+    assert (sample["image"].shape, sample["image"].dtype) == ((48, 64, 3), np.uint8)
+    assert sample["ids"].shape == sample["depth"].shape == (48, 64)
+    assert (sample["frameid"], sample["camera"]) == (1, "Camera")
+    assert sample["labels"]["instances"]["object"] == ["Cube"]
+    assert btb.check_labels(sample["labels"]) == []
+    # The picture shows what the labels say.
+    assert ((sample["image"] != sample["image"][0, 0]).any(axis=-1) != (sample["ids"] > 0)).mean() < 0.05
+
+
+def test_only_what_is_wanted():
+    with setup.SampleMaker(made(labels=(), annotate=False, image_mode="rgba")) as maker:
+        (sample,) = maker.samples(0)
+    assert list(sample) == ["image", "frameid", "camera"]
+    assert sample["image"].shape == (48, 64, 4)
+    with setup.SampleMaker(made(labels=(), amodal=True)) as maker:
+        (sample,) = maker.samples(0)
+    assert "ids" not in sample
+    assert "amodal_box" in sample["labels"]["instances"] or "visible_fraction" in sample["labels"]["instances"]
+
+
+def test_a_sample_depends_on_its_index_alone():
+    one = made(TURN, MOVE, COLOR)
+
+    def stream(indices):
+        with setup.SampleMaker(one) as maker:
+            return {index: digest(sample) for index in indices for sample in maker.samples(index)}
+
+    alone = stream(range(6))
+    assert len(set(alone.values())) == 6
+    assert stream([5, 3, 1, 0, 2, 4]) == alone
+    assert stream([4]) == {4: alone[4]}
+    with setup.SampleMaker(made(TURN, MOVE, COLOR, seed=4)) as maker:
+        assert digest(next(iter(maker.samples(0)))) != alone[0]
+
+
+def test_muted_and_unknown_ones_do_nothing():
+    unknown = setup.UnknownRandomizer({"type": "Swarm"}, "?")
+    muted = randomize.Rotation(CUBE, mute=True)
+    samples = []
+    for list_ in ((MOVE,), (unknown, muted, MOVE, unknown)):
+        with setup.SampleMaker(made(*list_)) as maker:
+            samples += [digest(sample) for sample in maker.samples(0)]
+    assert samples[0] == samples[1]
+
+
+@pytest.mark.parametrize("renderer", setup.settings.RENDERERS)
+def test_the_scene_is_left_as_it_was(renderer):
+    scene = bpy.context.scene
+    scene.frame_set(7)
+    space = viewport()
+    space.shading.type, space.show_gizmo = "WIREFRAME", True
+    before = state()
+    with setup.SampleMaker(made(TURN, MOVE, COLOR, renderer=renderer, samples=2)) as maker:
+        for sample in maker.samples(1):
+            assert sample["image"].std() > 1
+            assert sample["frameid"] == 7
+            now = state()
+            # Without a window the viewport stays set up, which nobody sees.
+            assert {name: now[name] for name in ("Cube", "frame", "material", "preferences")} == {
+                name: before[name] for name in ("Cube", "frame", "material", "preferences")
+            }
+    assert state() == before
+
+
+def test_the_viewport_is_put_back_before_each_sample_in_a_window(monkeypatch):
+    monkeypatch.setattr(setup.sample_maker, "keeps_viewport", lambda restores: False)
+    viewport().shading.type = "WIREFRAME"
+    before = state()
+    for renderer in ("SOLID", "MATERIAL"):
+        with setup.SampleMaker(made(TURN, renderer=renderer)) as maker:
+            for index in range(2):
+                for _ in maker.samples(index):
+                    assert state() == before
+
+
+def test_without_restoring_in_between():
+    with setup.SampleMaker(made(MOVE), restore_between=False) as maker:
+        samples = maker.samples(0)
+        before = tuple(bpy.data.objects["Cube"].location)
+        first = digest(next(samples))
+        assert tuple(bpy.data.objects["Cube"].location) != before
+        assert list(samples) == []
+        list(maker.samples(1))
+        assert [digest(sample) for sample in maker.samples(0)] == [first]
+    assert tuple(bpy.data.objects["Cube"].location) == before
+
+
+def test_several_cameras_see_the_same_scene():
+    bpy.ops.object.camera_add(location=(0, 0, 8), rotation=(0, 0, 0))
+    bpy.context.object.name = "Top"
+    at_camera = randomize.LocationInBox(randomize.Target("CAMERA", ""), (0.0, 0.0, 9.0), (0.5, 0.5, 9.5))
+    with setup.SampleMaker(made(TURN, at_camera, cameras=("Top", "Camera"))) as maker:
+        top, side = maker.samples(5)
+    assert (top["camera"], side["camera"]) == ("Top", "Camera")
+    assert digest(top["image"]) != digest(side["image"])
+    poses = [sample["labels"]["instances"]["world_from_object"] for sample in (top, side)]
+    np.testing.assert_array_equal(*poses)
+    centers = [np.array(sample["labels"]["camera"]["camera_from_world"]) for sample in (top, side)]
+    world = [np.linalg.inv(matrix)[:3, 3] for matrix in centers]
+    np.testing.assert_allclose(world[0], world[1], atol=1e-5)  # each was moved to the same place
+    with setup.SampleMaker(made(TURN, at_camera, cameras=("Camera",))) as maker:
+        (alone,) = maker.samples(5)
+    assert digest(alone) == digest(side)
+
+
+def test_draws_into_memory_of_the_caller():
+    asked = []
+
+    def reserve(name, shape, dtype):
+        asked.append(np.full(shape, 7, dtype))
+        assert (name, shape, dtype) == ("image", (48, 64, 3), np.uint8)
+        return asked[-1]
+
+    for renderer in ("SOLID", "EEVEE"):
+        with setup.SampleMaker(made(renderer=renderer, samples=1), reserve=reserve) as maker:
+            (sample,) = maker.samples(0)
+            assert sample["image"] is asked[-1]
+            assert sample["image"].std() > 1
+
+
+def test_classes_of_objects_and_collections():
+    bpy.ops.mesh.primitive_cube_add(location=(3, 0, 0))
+    bpy.context.object.name = "Other"
+    entries = (setup.ClassEntry("cube", 7, "OBJECT", "Cube"), setup.ClassEntry("rest", 9, "COLLECTION", "Collection"))
+    with setup.SampleMaker(made(labels=("semantic",), classes=entries)) as maker:
+        (sample,) = maker.samples(0)
+        assert dict(zip(*[sample["labels"]["instances"][name] for name in ("object", "class_id")], strict=True)) == {
+            "Cube": 7,
+            "Other": 9,
+        }
+        assert set(np.unique(sample["semantic"]).tolist()) <= {0, 7, 9}
+        assert 7 in sample["semantic"]
+        bpy.data.objects.remove(bpy.data.objects["Cube"])
+        with pytest.raises(SceneError, match="there is no object 'Cube', which classes names"):
+            list(maker.samples(0))
+    with pytest.raises(SceneError, match=r"class 1 \(cube\) is that of object 'Cube', which is not in the file"):
+        setup.SampleMaker(made(classes=entries))
+
+
+@pytest.fixture
+def falling():
+    """A scene in which the cube falls."""
+    bpy.ops.rigidbody.world_add()
+    cube = bpy.data.objects["Cube"]
+    bpy.context.view_layer.objects.active = cube
+    bpy.ops.rigidbody.object_add(type="ACTIVE")
+    return cube
+
+
+EPISODE = {"animate": True, "frame_start": 3, "frame_end": 12, "labels": ("ids", "depth", "flow")}
+START = randomize.LocationInBox(CUBE, (-1.0, -1.0, 2.0), (1.0, 1.0, 3.0), per="episode")
+
+
+def heights(samples):
+    return [sample["labels"]["instances"]["world_from_object"][0][2, 3] for sample in samples]
+
+
+def test_episodes_with_physics(falling):
+    before = state()
+    one = made(START, COLOR, **EPISODE)
+    with setup.SampleMaker(one) as maker:
+        episodes = {index: list(maker.samples(index)) for index in (0, 1, 2)}
+        again = {index: list(maker.samples(index)) for index in (2, 0)}
+    assert state() == before
+    for index, samples in episodes.items():
+        assert [sample["frameid"] for sample in samples] == list(range(3, 13))
+        assert {sample["episode"] for sample in samples} == {index}
+        z = heights(samples)
+        assert 2 <= z[0] <= 3
+        seconds = 9 / bpy.context.scene.render.fps
+        assert z[0] - z[-1] == pytest.approx(9.81 * seconds**2 / 2, rel=0.15)
+        # No picture before the first one, then the cube falls: what it shows was further up.
+        assert np.isnan(samples[0]["flow_backward"]).all()
+        seen = samples[5]["ids"] > 0
+        assert np.nanmedian(samples[5]["flow_backward"][..., 1][seen]) < 0
+    for index in again:
+        assert list(map(digest, again[index])) == list(map(digest, episodes[index]))
+    # Another maker begins in the middle.
+    with setup.SampleMaker(one) as maker:
+        assert list(map(digest, maker.samples(1))) == list(map(digest, episodes[1]))
+    # The colour is drawn anew for each frame.
+    assert len({digest(sample["image"]) for sample in episodes[0]}) == 10
+
+
+def test_an_episode_that_is_interrupted_goes_on(falling):
+    before = state()
+    with setup.SampleMaker(made(START, TURN_CAMERA, **EPISODE)) as maker:
+        expected = list(map(digest, maker.samples(4)))
+        samples = maker.samples(4)
+        got = [digest(next(samples)) for _ in range(4)]
+        maker.put_back()
+        assert state() == before
+        got += [digest(next(samples)) for _ in range(2)]
+        bpy.context.scene.frame_set(200)  # the user looks at another frame
+        got += [digest(next(samples))]
+        bpy.ops.ed.undo_push(message="in the middle")
+        maker.put_back()
+        maker.invalidate()
+        got += list(map(digest, samples))
+        assert got == expected
+        # Two at once.
+        images = [digest(sample["image"]) for sample in maker.samples(4)]
+        a, b = maker.samples(4), maker.samples(5)
+        both = [(next(a), next(b)) for _ in range(3)]
+        assert [digest(first["image"]) for first, _ in both] == images[:3]
+        assert np.isnan(both[1][0]["flow_backward"]).all()
+        b.close()
+        a.close()
+    assert state() == before
+
+
+TURN_CAMERA = randomize.LookAt(randomize.Target("CAMERA", ""), (0.0, 0.0, 1.0))
+
+
+@pytest.mark.parametrize("animate", [False, True])
+def test_closing_the_generator_or_the_maker_puts_all_back(falling, animate):
+    bpy.context.scene.frame_set(5)
+    before = state()
+    one = made(START, MOVE, animate=animate, frame_start=1, frame_end=4)
+    for end in ("generator", "maker", "gone"):
+        maker = setup.SampleMaker(one)
+        samples = maker.samples(0)
+        next(samples)
+        if end == "generator":
+            samples.close()
+        elif end == "maker":
+            maker.close()
+        else:
+            del samples
+        now = state()
+        # Where nobody sees it, the viewport stays set up for the next index.
+        assert {**now, "view": None} == {**before, "view": None}, end
+        maker.close()
+        assert state() == before
+
+
+HOOK = """
+def pre_frame(ctx):
+    if ctx.index == 2:
+        raise ValueError("two is bad")
+    ctx.change(ctx.scene.objects["Cube"], "location", (0, 0, ctx.rng.uniform()))
+
+def post_frame(ctx):
+    ctx.sample["height"] = ctx.scene.objects["Cube"].location.z
+    ctx.sample["who"] = [ctx.index, ctx.frame, ctx.episode, ctx.camera.name]
+"""
+
+
+def hooked(**options):
+    text = bpy.data.texts.new("hook.py")
+    text.write(HOOK)
+    return randomize.Hook(text="hook.py", **options)
+
+
+def test_hooks_add_fields():
+    with setup.SampleMaker(made(hooked())) as maker:
+        (sample,) = maker.samples(1)
+        assert 0 < sample["height"] < 1
+        assert sample["height"] == pytest.approx(heights([sample])[0])
+        assert sample["who"] == [1, 1, 0, "Camera"]
+    with setup.SampleMaker(made(hooked(per="episode"), animate=True, frame_start=2, frame_end=3)) as maker:
+        samples = list(maker.samples(4))
+    assert [sample["who"] for sample in samples] == [[4, 2, 4, "Camera"], [4, 3, 4, "Camera"]]
+
+
+@pytest.mark.parametrize("animate", [False, True])
+def test_errors_of_randomizers(animate):
+    before = state()
+    with setup.SampleMaker(made(MOVE, hooked(), animate=animate)) as maker:
+        with pytest.raises(RandomizeError, match=r"(?s)randomizer 2 .*two is bad") as caught:
+            list(maker.samples(2))
+        assert caught.value.number == 1
+        assert state() == before
+        assert len(list(maker.samples(3))) == 1
+    problems = []
+    skipping = made(MOVE, hooked(on_error="skip"), animate=animate)
+    with setup.SampleMaker(skipping, on_problem=lambda *seen: problems.append(seen)) as maker:
+        samples = [sample for index in range(4) for sample in maker.samples(index)]
+    assert ["height" in sample for sample in samples] == [True, True, False, True]
+    ((number, error),) = problems
+    assert number == 1
+    assert "two is bad" in error.traceback
+    assert state() == before
+
+
+def test_edits_of_the_user_in_between():
+    camera = bpy.data.objects["Camera"]
+    with setup.SampleMaker(made(MOVE)) as maker:
+        first = [digest(sample) for sample in maker.samples(0)]
+        bpy.ops.mesh.primitive_cube_add(size=0.5, location=(2, -2, 1))
+        (sample,) = maker.samples(0)
+        assert len(sample["labels"]["instances"]["object"]) == 2
+        bpy.data.objects.remove(bpy.context.object)
+        assert [digest(sample) for sample in maker.samples(0)] == first
+        # Another camera becomes the active one.
+        bpy.ops.object.camera_add(location=(0, 0, 9))
+        bpy.context.scene.camera = bpy.context.object
+        (sample,) = maker.samples(0)
+        assert sample["camera"] == bpy.context.object.name != "Camera"
+        bpy.context.scene.camera = camera
+        assert [digest(sample) for sample in maker.samples(0)] == first
+        bpy.context.scene.camera = None
+        with pytest.raises(SceneError, match="no active camera"):
+            list(maker.samples(0))
+
+
+def test_undo_in_between():
+    bpy.ops.ed.undo_push(message="start")
+    with setup.SampleMaker(made(MOVE, classes=(setup.ClassEntry("cube", 7, "OBJECT", "Cube"),))) as maker:
+        first = [digest(sample) for sample in maker.samples(0)]
+        bpy.data.objects["Cube"].location.x = 3
+        bpy.ops.ed.undo_push(message="moved")
+        moved = [digest(sample) for sample in maker.samples(0)]
+        maker.put_back()
+        bpy.ops.ed.undo()
+        maker.invalidate()
+        assert [digest(sample) for sample in maker.samples(0)] == first
+        assert moved == first  # for the place is randomized
+        assert bpy.data.objects["Cube"].location.x == 0
+
+
+def test_another_scene_than_the_contexts():
+    scene = bpy.context.scene
+    with setup.SampleMaker(made(MOVE)) as maker:
+        expected = [digest(sample) for sample in maker.samples(0)]
+    other = bpy.data.scenes.new("other")
+    bpy.context.window_manager.windows[0].scene = other
+    assert bpy.context.scene == other
+    with setup.SampleMaker(made(MOVE), scene) as maker:
+        assert [digest(sample) for sample in maker.samples(0)] == expected
+        assert bpy.context.scene == other
+    maker = setup.SampleMaker(made(MOVE, animate=True), scene)
+    samples = maker.samples(0)
+    next(samples)
+    bpy.data.scenes.remove(scene)
+    with pytest.raises(SceneError, match="not there any more"):
+        list(maker.samples(1))
+    samples.close()
+    maker.close()
+
+
+def test_no_such_index():
+    maker = setup.SampleMaker(made())
+    for index in (-1, 0.5, True):
+        with pytest.raises(ConfigError, match="expected an integer, 0 or more"):
+            next(maker.samples(index))
