@@ -26,7 +26,8 @@ blenders: install
 	@scripts/blender_venv.sh 4.2 3.11
 	@scripts/blender_venv.sh 5.2 3.13
 
-test: test-unit test-inside test-launched ## installs and runs all tests that need no window
+# In this order two of them at a time (make -j2) take the shortest time.
+test: test-launched test-unit test-inside ## installs and runs all tests that need no window
 
 test-unit: install ## the tests without Blender
 	.venv/bin/python $(PYTEST) tests/unit

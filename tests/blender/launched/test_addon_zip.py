@@ -108,6 +108,7 @@ def test_installed_it_brings_all_that_it_needs_and_registers_twice(bare, zips, p
         assert off == told["before"]
 
 
+@pytest.mark.one_blender
 def test_installed_over_the_same_version_the_new_package_is_used(bare, zips, profile, tmp_path):
     install(bare, cwd=zips.parent)
     root = tmp_path / "repository"
@@ -126,6 +127,7 @@ def test_installed_over_the_same_version_the_new_package_is_used(bare, zips, pro
     assert len(list(profile.glob("extensions/.local/lib/*/site-packages/blendtorch-*.dist-info"))) == 1
 
 
+@pytest.mark.one_blender
 def test_uninstalled_nothing_of_it_is_left(bare, zips, profile):
     install(bare, cwd=zips.parent)
     code = (
@@ -154,6 +156,7 @@ def find_blender_version(python) -> tuple[int, ...]:
     return found.version
 
 
+@pytest.mark.one_blender
 def test_the_doctor_sees_it(bare, zips):
     command = [sys.executable, "-m", "blendtorch.cli", "doctor", "--blender", bare]
 

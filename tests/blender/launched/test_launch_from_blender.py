@@ -37,6 +37,7 @@ def test_workers_are_launched_and_ended(blender) -> None:
     assert not any(psutil.pid_exists(pid) for pid in what["pids"])
 
 
+@pytest.mark.one_blender
 def test_nothing_is_left_of_workers_when_blender_is_killed(blender, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))  # a Blender that is killed leaves its own temporary files
     with start(blender, "wait") as process:

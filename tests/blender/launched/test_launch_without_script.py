@@ -28,6 +28,7 @@ def save(blender: str, file: Path, what: str) -> Path:
     return file
 
 
+@pytest.mark.one_blender
 def test_stream(blender, tmp_path) -> None:
     scene = save(blender, tmp_path / "set up.blend", "setup")
     with btt.stream(scene, instances=2, batch_size=4, blend_path=blender, seed=3) as loader:
@@ -80,6 +81,7 @@ def test_launch_from_a_configuration_that_names_a_scene_alone(blender, tmp_path)
         process.communicate(timeout=30)
 
 
+@pytest.mark.one_blender
 def test_a_scene_that_was_not_set_up_is_refused_in_words(blender, tmp_path) -> None:
     scene = save(blender, tmp_path / "bare.blend", "nothing")
     with pytest.raises(btt.ScriptError, match="no BlendTorch settings in scene"), btt.stream(scene, blend_path=blender):
