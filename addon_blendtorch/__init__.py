@@ -1,6 +1,10 @@
 """The BlendTorch add-on: the user interface of `blendtorch.btb`, and nothing but that."""
 
-from . import (
+from .replaced import forget_replaced
+
+forget_replaced()  # before anything is imported from it
+
+from . import (  # noqa: E402
     context_menu,
     engine,
     error_operators,

@@ -44,7 +44,7 @@ class BlendTorchPreferences(bpy.types.AddonPreferences):
     )
     cache_folder: StringProperty(
         name="Cache Folder",
-        description="Where copies of files for workers and sockets are kept while they are needed; "
+        description="Where copies of files for workers, local sockets and files with keys are while they are needed; "
         "empty: the system's folder for temporary files",
         subtype="DIR_PATH",
     )

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from blendtorch.hub import SampleHub
 from .scenes import scene_context
 
 OnProblem = Callable[[int, Exception], None]
+_LATELY = 8  # more than wait in the hub to be sent and recorded
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Producer:
         self._on_problem = on_problem
         self._setup = setup
         self._due: SceneSetup | None = None
+        self._made_by: deque[SceneSetup] = deque(maxlen=_LATELY)
         self._index = 0  # the one that is underway
         self._samples: Iterator[dict[str, Any]] | None = None
         self._maker: btb_setup.SampleMaker | None = None
@@ -75,8 +78,13 @@ class Producer:
         return self._due or self._setup
 
     def begin_at(self, index: int) -> None:
-        """Makes no index below this one; to be called before the first sample is made."""
-        self.next_index = self.share.index_from(index)
+        """Goes on with this index, or the first of the share after it; one that is underway is given up."""
+        self.close()
+        self.next_index, self.is_over = self.share.index_from(index), False
+
+    def is_other(self, setup: SceneSetup) -> bool:
+        """Whether samples by these settings would be others."""
+        return _what_is_made(setup) != _what_is_made(self.setup)
 
     def follow(self, setup: SceneSetup) -> bool:
         """Makes the samples by other settings, from the next index on.
@@ -87,7 +95,7 @@ class Producer:
         Raises:
             SceneError: They do not serve; those before are kept.
         """
-        if _what_is_made(setup) == _what_is_made(self.setup):
+        if not self.is_other(setup):
             return False
         self._check(setup)
         self._due, self.is_over = setup, False
@@ -114,6 +122,7 @@ class Producer:
                 self.put_back()
                 break
             hub.put(*found)
+            self._made_by.append(self._setup)
             made += 1
             took_s = time.monotonic() - began
             self._sample_s = took_s if not self._sample_s else 0.7 * self._sample_s + 0.3 * took_s
@@ -167,11 +176,16 @@ class Producer:
                 if maker is not None:
                     maker.close()
 
-    def take_over(self) -> None:
-        """Goes by the settings of `follow` from now on; an index that is underway is given up."""
+    def take_over(self) -> bool:
+        """Goes by the settings of `follow` from now on; an index that is underway is given up.
+
+        Returns:
+            Whether the last samples, which may still wait in the hub, were made by others.
+        """
         if self._due is not None:
             self.close()
             self._setup, self._due = self._due, None
+        return any(one is not self._setup for one in self._made_by)
 
     def _check(self, setup: SceneSetup) -> None:
         with scene_context(self.scene_uid) as scene:

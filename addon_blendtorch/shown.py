@@ -11,7 +11,7 @@ from typing import Literal
 import bpy
 
 from blendtorch.btb import randomize
-from blendtorch.btb.setup import SceneSetup
+from blendtorch.btb.setup import SceneSetup, frame_address
 
 from .scenes import scene_context
 
@@ -93,7 +93,7 @@ def _parts(setup: SceneSetup, index: int) -> list[tuple[Literal["sample", "episo
     """What is applied one after the other, and by which address: as `SampleMaker` does it, at the current frame."""
     if not setup.output.animate:
         return [(None, (index,))]
-    return [("episode", (index,)), ("sample", (index, bpy.context.scene.frame_current))]
+    return [("episode", (index,)), ("sample", frame_address(setup.output, index, bpy.context.scene.frame_current))]
 
 
 def _camera(setup: SceneSetup) -> bpy.types.Object | None:

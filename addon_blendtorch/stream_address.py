@@ -69,16 +69,16 @@ def endpoint_of(settings: StreamSettings, folder: str | os.PathLike | None = Non
         folder: In which an ipc socket's folder is made; by default the system's folder for temporary files.
 
     Raises:
-        ConfigError: The transport cannot serve on this system.
+        ConfigError: The transport cannot serve on this system, or the folder cannot be written to.
     """
     if settings.transport == "ipc":
         if os.name != "posix":
             raise ConfigError("transport is 'ipc', which this system does not have. Choose 'auto' or 'tcp'.")
-        owned = make_folder(folder)
+        owned = folder_in(folder)
         path = owned.path / "stream"
         if len(os.fsencode(path)) > _SOCKET_PATH_LIMIT:
             owned.close()
-            owned = make_folder(tempfile.gettempdir())
+            owned = folder_in(tempfile.gettempdir())
             path = owned.path / "stream"
         return Endpoint(f"ipc://{path}", shm=True, folder=owned)
     host = primary_ip() if settings.bind_addr == "primaryip" else settings.bind_addr
@@ -87,6 +87,21 @@ def endpoint_of(settings: StreamSettings, folder: str | os.PathLike | None = Non
     address = f"tcp://{'0.0.0.0' if host == '*' else host}:{settings.port or '*'}"
     keys = CurveKeys.generate() if needs_curve(address) else None
     return Endpoint(address, settings.transport != "tcp", keys)
+
+
+def folder_in(parent: str | os.PathLike | None) -> OwnedFolder:
+    """A folder that goes with this process; by default in the system's folder for temporary files.
+
+    Raises:
+        ConfigError: It cannot be made.
+    """
+    try:
+        return make_folder(parent)
+    except OSError as error:
+        raise ConfigError(
+            f"nothing can be written to {parent or tempfile.gettempdir()}: {error.strerror or error}. Choose another Cache "
+            "Folder in the preferences of BlendTorch."
+        ) from None
 
 
 def client_address(address: str) -> str:

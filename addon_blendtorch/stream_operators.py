@@ -5,10 +5,11 @@ from typing import ClassVar
 import bpy
 
 from blendtorch.errors import BlendTorchError
-from blendtorch.wire.owned_folder import make_folder
 
 from .client_snippet import snippet, write_launch_info
 from .engine import engine
+from .preferences import cache_folder
+from .stream_address import folder_in
 
 NO_TIMERS = (
     "This Blender has no window, so nothing is made by itself: a script has to call engine.step() of the add-on, "
@@ -96,13 +97,13 @@ def client_code() -> str:
     """The lines of Python that receive the stream that runs.
 
     Raises:
-        OSError: The file with the keys cannot be written.
+        ConfigError, OSError: The file with the keys cannot be written.
     """
     endpoint = engine.endpoint
     if endpoint.curve is None:
         return snippet(endpoint.address)
     if endpoint.folder is None:
-        endpoint.folder = make_folder()  # goes with the stream, and with this process however it ends
+        endpoint.folder = folder_in(cache_folder())  # goes with the stream, and with this process however it ends
     file = endpoint.folder.path / "launch_info.json"
     write_launch_info(file, endpoint.address, endpoint.curve)
     return snippet(endpoint.address, file)

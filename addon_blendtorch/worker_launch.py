@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from blendtorch.errors import BlendTorchError
-from blendtorch.launch import BlenderLauncher
-from blendtorch.launch.supervisor import InstanceState
+from blendtorch.launch import BlenderLauncher, InstanceState
 from blendtorch.wire.curve import CurveKeys
 
 _LOOK_EVERY_S = 0.2

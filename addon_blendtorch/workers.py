@@ -13,15 +13,18 @@ from typing import Any
 import bpy
 from bpy.app.handlers import persistent
 
+from blendtorch.btb import setup as btb_setup
 from blendtorch.errors import BlendTorchError, MissingFileError, SceneError
 from blendtorch.launch import BlenderLauncher
-from blendtorch.wire.owned_folder import OwnedFolder, make_folder
+from blendtorch.wire.owned_folder import OwnedFolder
 
 from .engine import engine
 from .preferences import cache_folder, log_folder
+from .producer import Share
 from .properties import to_setup
 from .redraw import redraw
 from .scene_copy import save_copy
+from .stream_address import folder_in
 from .worker_launch import WorkerLaunch, WorkerState
 
 _POLL_EVERY_S = 0.5
@@ -62,11 +65,12 @@ def launch(scene: bpy.types.Scene, *, as_saved: bool = False) -> None:
     share, and the window one, too.
 
     Args:
-        scene: The scene whose settings count.
+        scene: The scene that they make samples of.
         as_saved: Whether they open the file as it was last saved; or else a copy as it is now.
 
     Raises:
-        SceneError: Workers run already, or no copy of the file can be saved.
+        SceneError: Workers run already, samples of another scene or a recording by other settings are being made, no copy
+            of the file can be saved, or nothing is set up in it as it was saved.
         MissingFileError: The file was never saved.
         BlendTorchError: The stream cannot be opened.
     """
@@ -74,15 +78,19 @@ def launch(scene: bpy.types.Scene, *, as_saved: bool = False) -> None:
     if is_running():
         raise SceneError("workers are running already. Stop them first.")
     setup = to_setup(scene)
+    engine.making.check_scene(scene.session_uid)
+    engine.making.check_same(setup)
     _drop()
-    folder = make_folder(cache_folder())
+    folder = folder_in(cache_folder())
     try:
         if as_saved:
-            file = _saved_file()
+            file = _saved_file(scene)
         else:
             file = folder.path / (Path(bpy.data.filepath).name or "unsaved.blend")
             save_copy(file)
-        if not engine.state.stream:
+        if engine.state.stream:
+            engine.making.begin(setup, scene.session_uid)  # by what the workers have, too
+        else:
             engine.start_stream(scene)
         num_workers = setup.workers.instances
         first = max(engine.next_index, engine.hub.stats().next_index)
@@ -91,14 +99,14 @@ def launch(scene: bpy.types.Scene, *, as_saved: bool = False) -> None:
             scene=file,
             num_instances=num_workers,
             seed=setup.seed,
-            instance_args=[_share(number, num_workers, first) for number in range(num_workers)],
+            instance_args=[_arguments(scene, number, num_workers, first) for number in range(num_workers)],
             blend_path=bpy.app.binary_path or sys.executable,
             log_dir=logs,
         )
     except BaseException:
         folder.close()
         raise
-    engine.set_share(0, num_workers + 1, first)
+    engine.making.share = Share(0, num_workers + 1, first)
     _run = _Run(WorkerLaunch(launcher, num_workers, logs), folder)
     _run.workers.start()
     atexit.register(close)
@@ -192,10 +200,11 @@ def _tick() -> float | None:
 
 def _take_over() -> None:
     """The window alone makes the indices to come; none that workers have made is made again."""
-    next_index = engine.hub.stats().next_index if engine.hub is not None else 0
     engine.remove_workers()
     if engine.state.making:
-        engine.set_share(0, 1, max(engine.next_index, next_index))
+        engine.making.may_lack |= any(one.state != "ended" for one in states())
+        next_index = engine.hub.stats().next_index
+        engine.making.share = Share(first=max(engine.next_index, next_index))
 
 
 def _drop() -> None:
@@ -213,14 +222,27 @@ def _load_pre(*_: Any) -> None:
     _drop()
 
 
-def _share(number: int, num_workers: int, first: int) -> list[str]:
-    """Which indices a worker makes; the window makes those of share 0."""
-    return ["--share", str(number + 1), str(num_workers + 1), "--first", str(first)]
+def _arguments(scene: bpy.types.Scene, number: int, num_workers: int, first: int) -> list[str]:
+    """Which indices of which scene a worker makes; the window makes those of share 0.
+
+    The scene that a file opens with is the one of its first window, which may be another one.
+    """
+    share = ["--share", str(number + 1), str(num_workers + 1), "--first", str(first)]
+    return ["--scene", scene.name, *share]
 
 
-def _saved_file() -> Path:
+def problem_as_saved(scene: bpy.types.Scene) -> str:
+    """Why workers cannot open the file as it was saved, in words; "" if they can."""
     if not bpy.data.filepath:
-        raise MissingFileError("the file was never saved. Save it, or let the workers open it as it is now.")
+        return "The file was never saved: save it, or choose As It Is Now."
+    if btb_setup.KEY not in scene:  # saving writes it where something was set up
+        return "Nothing was set up in the file that is saved: change a setting and save it, or choose As It Is Now."
+    return ""
+
+
+def _saved_file(scene: bpy.types.Scene) -> Path:
+    if problem := problem_as_saved(scene):
+        raise SceneError(problem) if bpy.data.filepath else MissingFileError(problem)
     return Path(bpy.data.filepath)
 
 

@@ -23,9 +23,11 @@ class BLENDTORCH_OT_workers_launch(bpy.types.Operator):
         if workers.is_running():
             cls.poll_message_set("Workers run already: stop them first")
             return False
-        if context.scene.blendtorch.workers.source == "SAVED" and not bpy.data.filepath:
-            cls.poll_message_set("The file was never saved: save it, or choose As It Is Now")
-            return False
+        if context.scene.blendtorch.workers.source == "SAVED":
+            problem = workers.problem_as_saved(context.scene)
+            if problem:
+                cls.poll_message_set(problem.removesuffix("."))
+                return False
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:

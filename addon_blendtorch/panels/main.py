@@ -39,7 +39,7 @@ def _draw_problems(layout: bpy.types.UILayout, context: bpy.types.Context, probl
     if not problems:
         return
     box = layout.box()
-    draw_text(box, context, "Of the settings in this file was not understood:", icon="ERROR", indent_px=16)
+    draw_text(box, context, "On the settings of this scene:", icon="ERROR", indent_px=16)
     for problem in problems.splitlines():
         draw_text(box, context, problem, icon="DOT", indent_px=16)
     box.operator("blendtorch.forget_problems", icon="X")

@@ -45,8 +45,8 @@ class BLENDTORCH_PT_workers(SidebarPanel, bpy.types.Panel):
         column.prop(settings, "source")
         if runs:
             draw_text(layout, context, "Stop the workers to change these.", icon="LOCKED")
-        elif settings.source == "SAVED" and not bpy.data.filepath:
-            draw_text(layout, context, "The file was never saved.", icon="ERROR")
+        elif settings.source == "SAVED" and (problem := workers.problem_as_saved(context.scene)):
+            draw_text(layout, context, problem, icon="ERROR")
         elif settings.source == "SAVED" and bpy.data.is_dirty:
             text = "There are unsaved changes: the workers will not have them."
             draw_text(layout, context, text, icon="INFO")

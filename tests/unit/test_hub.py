@@ -13,7 +13,11 @@ from hubs import fields, until, wait_for
 
 from blendtorch.errors import AddressError, ConfigError
 from blendtorch.hub import HubStats, SampleHub
+from blendtorch.hub.sinks import StreamSink
+from blendtorch.hub.sources import Sample
 from blendtorch.wire.curve import CurveKeys
+from blendtorch.wire.launch_args import DEFAULT_SHM_BYTES
+from blendtorch.wire.sample_sender import SampleSender
 
 TCP = "tcp://127.0.0.1:*"
 
@@ -128,6 +132,26 @@ def test_what_waits_at_the_end_still_arrives(hub, window, client) -> None:
     hub.close()
     until(lambda: one.ended)
     assert one.indices == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("shm", [True, False])
+def test_what_was_just_sent_counts_as_waiting_until_it_is_taken(client, shm) -> None:
+    # Whoever ends the stream when nothing waits relies on it: the client may be slow.
+    sink = StreamSink(SampleSender(TCP, 3, shm_bytes=DEFAULT_SHM_BYTES if shm else 0))
+    try:
+        one = client(sink.address)
+        until(sink.has_room)
+        one.paused.set()
+        time.sleep(0.1)
+        assert sink.has_room()
+        assert sink.waiting == 0
+        assert sink.send(Sample(0, 0, fields(0), lambda: None))
+        assert sink.waiting == 1
+        one.paused.clear()
+        until(lambda: sink.has_room() and sink.waiting == 0)
+        assert one.indices == [0]
+    finally:
+        sink.close(0.1)
 
 
 def test_samples_of_an_index_are_counted(hub, window, client) -> None:

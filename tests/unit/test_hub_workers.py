@@ -169,6 +169,41 @@ def test_workers_are_left_while_their_samples_wait(hub, instance, client) -> Non
     assert one.indices == sorted(set(one.indices))
 
 
+def test_nothing_comes_of_workers_that_were_left_beyond_the_next_index(hub, instance, client) -> None:
+    # The window goes on alone with the next index.
+    one = client(hub.open_stream(TCP))
+    for _ in range(5):
+        worker = instance(share(0, 1), btid=0)
+        hub.add_workers([worker.address])
+        there = len(one.items)
+        until(lambda there=there: len(one.items) > there + 10)
+        hub.remove_workers()
+        stats = hub.stats()
+        assert stats.workers == 0
+        wait_for(hub, lambda stats: stats.waiting == 0)
+        assert max(one.indices) < stats.next_index == hub.stats().next_index
+        worker.close()
+
+
+def test_what_was_taken_of_a_worker_is_not_lost_when_it_is_left(hub, instance, client, tmp_path) -> None:
+    one = client(hub.open_stream(TCP), queue_size=1)
+    hub.start_recording(RecordingSettings(tmp_path / "out"))
+    worker = instance(share(0, 1, 40))
+    hub.add_workers([worker.address])
+    until(lambda: len(one.items) > 5)
+    one.paused.set()
+    time.sleep(0.3)  # until it is recorded and waits for the client
+    taken = hub._pump.pending.index
+    hub.remove_workers()
+    wait_for(hub, lambda stats: stats.workers == 0)
+    one.paused.clear()
+    wait_for(hub, lambda stats: stats.waiting == 0)
+    until(lambda: len(one.items) == taken + 1)
+    assert one.indices == list(range(taken + 1))
+    for item in one.items:
+        assert_sample(item)
+
+
 def test_addresses_that_are_wrong_are_refused(hub) -> None:
     with pytest.raises(AddressError, match="cannot connect"):
         hub.add_workers([f"{TCP[:-1]}11000", "nonsense"])

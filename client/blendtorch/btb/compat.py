@@ -58,6 +58,35 @@ def uses_nodes(material: bpy.types.Material) -> bool:
     return bpy.app.version >= (5, 0, 0) or material.use_nodes
 
 
+def grease_pencil_collections() -> dict[str, str]:
+    """The attribute of `bpy.data` for each `ID.id_type` of Grease Pencil that this Blender has.
+
+    In 4.2 all are "GREASEPENCIL" in `grease_pencils`. 4.5 has new ones beside them, "GREASEPENCIL_V3" in
+    `grease_pencils_v3`. In 5.2 these are in `grease_pencils`, and "GREASEPENCIL" are the `annotations`.
+    """
+    named = bpy.types.BlendData.bl_rna.properties
+    if "annotations" in named:
+        return {"GREASEPENCIL": "annotations", "GREASEPENCIL_V3": "grease_pencils"}
+    found = {"GREASEPENCIL": "grease_pencils"}
+    return found | ({"GREASEPENCIL_V3": "grease_pencils_v3"} if "grease_pencils_v3" in named else {})
+
+
+def animation_curves(data: bpy.types.AnimData) -> "list[bpy.types.bpy_prop_collection[bpy.types.FCurve]]":
+    """All curves that animate a data block: of its action, of the actions of its NLA strips, and its drivers.
+
+    From 4.4 on an action has slots, each with curves of its own; before that it has curves.
+    """
+    users = [data, *(strip for track in data.nla_tracks for strip in track.strips)]
+    found = [data.drivers]
+    for action, user in ((user.action, user) for user in users if user.action is not None):
+        if not hasattr(user, "action_slot"):
+            found.append(action.fcurves)
+        elif user.action_slot is not None:
+            bags = (strip.channelbag(user.action_slot) for layer in action.layers for strip in layer.strips)
+            found += [bag.fcurves for bag in bags if bag is not None]
+    return found
+
+
 def geometry_input_path(path: str) -> str:
     """A data path to an input of a Geometry Nodes modifier as this Blender wants it.
 

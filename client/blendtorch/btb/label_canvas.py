@@ -45,7 +45,6 @@ class Canvas:
         self._targets = targets
         self._textures = [gpu.types.GPUTexture((width, height), format=target.format) for target in targets.values()]
         self._depth = gpu.types.GPUTexture((width, height), format="DEPTH_COMPONENT32F")
-        self._framebuffer = gpu.types.GPUFrameBuffer(depth_slot=self._depth, color_slots=tuple(self._textures))
         self._memory: dict[str, tuple[np.ndarray, gpu.types.Buffer]] = {}
         for name, target in targets.items():
             array = np.empty((height, width, target.channels), np.uint32 if target.kind == "UINT" else np.float32)
@@ -57,8 +56,9 @@ class Canvas:
         for texture, target in zip(self._textures, self._targets.values(), strict=True):
             texture.clear(format=_buffer_type(target), value=(target.background,) * (4 if target.channels > 1 else 1))
         before = gpu.state.depth_test_get(), gpu.state.depth_mask_get(), gpu.state.blend_get()
-        with self._framebuffer.bind():
-            self._framebuffer.clear(depth=1.0)
+        framebuffer = self._framebuffer()
+        with framebuffer.bind():
+            framebuffer.clear(depth=1.0)
             gpu.state.depth_test_set("LESS_EQUAL")
             gpu.state.depth_mask_set(True)
             gpu.state.blend_set("NONE")
@@ -74,15 +74,22 @@ class Canvas:
         """New arrays, H x W or H x W x C, first row at the top."""
         height, width = self.shape
         arrays = {}
-        with self._framebuffer.bind():
+        framebuffer = self._framebuffer()
+        with framebuffer.bind():
             for slot, (name, target) in enumerate(self._targets.items()):
                 array, buffer = self._memory[name]
-                self._framebuffer.read_color(
-                    0, 0, width, height, target.channels, slot, _buffer_type(target), data=buffer
-                )
+                framebuffer.read_color(0, 0, width, height, target.channels, slot, _buffer_type(target), data=buffer)
                 rows = array[::-1] if target.channels > 1 else array[::-1, :, 0]
                 arrays[name] = rows.copy()
         return arrays
+
+    def _framebuffer(self) -> gpu.types.GPUFrameBuffer:
+        """A framebuffer of these textures, for now.
+
+        Each window of Blender has a GPU context of its own. They share textures, but a framebuffer belongs to the one that
+        it was made in, and cannot be bound in another.
+        """
+        return gpu.types.GPUFrameBuffer(depth_slot=self._depth, color_slots=tuple(self._textures))
 
 
 def _buffer_type(target: Target) -> str:

@@ -13,6 +13,7 @@ from .camera import Camera, as_camera
 from .gpu_context import ensure_gpu_context
 from .temporary_settings import TemporarySettings
 from .viewport import require_viewport
+from .window_context import OffScreenTargets
 from .workbench import WORKBENCH_AA
 
 Mode = Literal["rgb", "rgba", "bgr"]
@@ -66,7 +67,8 @@ class OffScreenRenderer:
         self.samples = samples
         self.color_management = color_management
         self._style = _Style()
-        self._target: gpu.types.GPUOffScreen | None = None
+        self._targets: OffScreenTargets | None = None
+        self._pixels = np.empty(0, np.uint8)  # of the picture drawn last, first row at the bottom
         require_viewport()
         ensure_gpu_context()
 
@@ -120,12 +122,12 @@ class OffScreenRenderer:
     def _draw(self) -> np.ndarray:
         """Draws and reads back: H x W x C uint8, first row at the bottom, as OpenGL has it."""
         height, width, channels = self.shape
-        if self._target is None or (self._target.height, self._target.width) != (height, width):
+        if self._targets is None or self._pixels.shape != self.shape:
             self.close()
-            self._target = gpu.types.GPUOffScreen(width, height, format="RGBA8")
-            self._pixels = np.empty((height, width, channels), np.uint8)
+            self._targets = OffScreenTargets(width, height)
+            self._pixels = np.empty(self.shape, np.uint8)
             self._buffer = gpu.types.Buffer("UBYTE", self._pixels.shape, self._pixels)
-        target = self._target
+        target = self._targets.active()
         scene, view_layer = bpy.context.scene, bpy.context.view_layer
         space, region = require_viewport()
         _apply_style(space, self._style)
@@ -150,9 +152,9 @@ class OffScreenRenderer:
 
     def close(self) -> None:
         """Frees the memory on the GPU. The next `render` takes it again."""
-        if self._target is not None:
-            self._target.free()
-            self._target = None
+        if self._targets is not None:
+            self._targets.free()
+            self._targets = None
 
 
 def _apply_style(space: bpy.types.SpaceView3D, style: _Style) -> None:

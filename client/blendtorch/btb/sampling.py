@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ..errors import ConfigError
 from .session import current_session
 from .stream_position import StreamPosition
 
@@ -15,11 +16,17 @@ def sample_rng(seed: int, *address: int) -> np.random.Generator:
 
     Args:
         seed: The seed of the launch, `btargs.seed`.
-        *address: The sample's index; with physics, its episode and frame.
+        *address: The sample's index; with physics, its episode and frame. 0 or more; frames had better count from 1, for
+            numpy makes the same generator of an episode and of its frame 0.
 
     Returns:
         `numpy.random.default_rng([seed, *address])`.
+
+    Raises:
+        ConfigError: A number is negative.
     """
+    if seed < 0 or min(address, default=0) < 0:
+        raise ConfigError(f"seed {seed} and address {address} of a sample: expected whole numbers of 0 or more.")
     return np.random.default_rng([seed, *address])
 
 

@@ -29,7 +29,8 @@ class Pump:
         recording: Where they are recorded; None for nowhere. The thread sets it to None when it is complete or has failed.
         has_takers: Whether a sample that comes now is taken.
         pending: The sample that is on its way.
-        next_index: The greatest index that was passed on, plus 1.
+        is_taking: Whether a sample of the window may be neither in it nor `pending` yet.
+        next_index: The greatest index that was passed on, or taken of a worker, plus 1.
         errors: What is wrong with the "stream", the "recording" and the "workers", in words.
         window_rate, worker_rate: How many samples were passed on.
     """
@@ -40,6 +41,7 @@ class Pump:
         self.recording: RecordingSink | None = None
         self.has_takers = False
         self.pending: Sample | None = None
+        self.is_taking = False
         self.next_index = 0
         self.errors: dict[str, str | None] = {"stream": None, "recording": None, "workers": None}
         self.window_rate, self.worker_rate = Rate(), Rate()
@@ -56,6 +58,15 @@ class Pump:
     def num_workers(self) -> int:
         """How many workers there are, as far as the thread has taken note."""
         return len(self._workers)
+
+    @property
+    def waiting(self) -> int:
+        """How many samples wait, here or with the stream; 0 only where none does."""
+        stream = self.stream
+        # In the order in which the thread moves a sample on, so that none is missed that moves meanwhile.
+        here = len(self.window) or int(self.is_taking)
+        here += self.pending is not None
+        return here + (stream.waiting if stream is not None else 0)
 
     @property
     def stopped(self) -> bool:
@@ -78,9 +89,9 @@ class Pump:
         """Gives the thread workers to take samples of."""
         self._post(lambda: self._workers.extend(workers))
 
-    def remove_workers(self) -> None:
+    def remove_workers(self) -> "Future[None]":
         """Has the thread leave all workers."""
-        self._post(self._leave_workers)
+        return self._post(self._leave_workers)
 
     def close(self, timeout_s: float) -> bool:
         """Ends the thread, and closes all that it has; whether that was done in time."""
@@ -139,7 +150,9 @@ class Pump:
         has_room = stream is not None and self._has_room(stream)
         self.has_takers = recording is not None or (has_room and self.pending is None)
         if self.pending is None and (recording is not None or has_room):
+            self.is_taking = len(self.window) > 0
             self.pending = self._next_sample()
+            self.is_taking = False
         sample = self.pending
         if sample is None:
             return False
@@ -166,6 +179,8 @@ class Pump:
             turn = (self._turn + i) % count
             sample = self.window.take() if turn == 0 else self._take_of(self._workers[turn - 1])
             if sample is not None:
+                if sample.of_worker:
+                    self.next_index = max(self.next_index, sample.index + 1)
                 self._turn = turn + 1
                 self._leave_ended_workers()
                 return sample
@@ -191,7 +206,7 @@ class Pump:
 
     def _leave_workers(self) -> None:
         if self.pending is not None and self.pending.of_worker:
-            self._drop_pending()
+            self.pending.keep()  # it was taken from the worker, which does not make it again
         workers, self._workers = self._workers, []
         for worker in workers:
             worker.close()

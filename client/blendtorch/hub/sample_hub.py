@@ -1,6 +1,7 @@
 """The hub: gives samples of a window and of workers to clients and to a recording."""
 
 import atexit
+import contextlib
 import errno
 import logging
 import os
@@ -24,6 +25,7 @@ from .stats import HubStats
 log = logging.getLogger(__name__)
 
 _REOPEN_S = 3.0  # how long it may take until what was closed can be opened again
+_LEAVE_S = 0.2  # how long the thread's present sample is waited for
 _hubs: "weakref.WeakSet[SampleHub]" = weakref.WeakSet()
 
 
@@ -180,9 +182,15 @@ class SampleHub:
         self._pump.add_workers(workers)
 
     def remove_workers(self) -> None:
-        """Leaves all workers. Returns at once."""
+        """Leaves all workers. What was taken of them is passed on; `next_index` lies behind it when this returns.
+
+        Waits for that, but not for a disk that takes its time.
+        """
         self._pump.errors["workers"] = None
-        self._pump.remove_workers()
+        left = self._pump.remove_workers()
+        if not self._pump.stopped:
+            with contextlib.suppress(FutureTimeout):
+                left.exception(_LEAVE_S)
 
     def wants_sample(self) -> bool:
         """Whether the window is to make a sample now: somebody takes it, and there is room. Never waits."""
@@ -229,7 +237,7 @@ class SampleHub:
             workers=pump.num_workers,
             window_per_s=pump.window_rate.per_s(),
             workers_per_s=pump.worker_rate.per_s(),
-            waiting=len(pump.window) + (pump.pending is not None) + (stream.waiting if stream and is_open else 0),
+            waiting=pump.waiting,
             next_index=pump.next_index,
             stream_error=pump.errors["stream"],
             recording_error=pump.errors["recording"],

@@ -48,6 +48,7 @@ class StreamSink:
             self.sent += self._sender.publish(sample.fields, sample.index, 0, done=sample.rank)
         except PeerTimeout:
             return False
+        self.waiting = self._sender.waiting  # before it leaves the hub: somebody may wait until nothing waits
         return True
 
     def close(self, linger_s: float) -> None:

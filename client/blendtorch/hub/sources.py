@@ -1,5 +1,6 @@
 """Where a hub's samples come from: the window that it runs in, and workers."""
 
+import copy
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -39,6 +40,12 @@ class Sample:
     def of_worker(self) -> bool:
         """Whether a worker has made it."""
         return self.batch is None
+
+    def keep(self) -> None:
+        """Moves it into memory of its own: it stays valid when its worker is left."""
+        self.fields = copy.deepcopy(dict(self.fields))
+        release, self.release = self.release, _nothing
+        release()
 
 
 class Window:

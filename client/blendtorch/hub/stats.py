@@ -25,7 +25,7 @@ class HubStats:
         window_per_s: Images a second that the window has made, over the last 2 seconds.
         workers_per_s: Images a second that came from workers, over the last 2 seconds.
         waiting: How many samples wait for clients or the disk, in shared memory or here, or are on their way.
-        next_index: The greatest index of a sample that was sent or recorded, plus 1.
+        next_index: The greatest index of a sample that was sent or recorded, or taken of a worker, plus 1.
         stream_error: What is wrong with the stream, in words; None when all is well. As are the next two.
         recording_error: What is wrong with the recording.
         workers_error: What is wrong with workers: the last thing that was.

@@ -7,6 +7,6 @@ training side as well as inside a Blender, which launches workers with it.
 from .finder import Blender, find_all, find_blender
 from .launch_info import LaunchInfo
 from .launcher import BlenderLauncher
-from .supervisor import Restart
+from .supervisor import InstanceState, Restart
 
-__all__ = ["Blender", "BlenderLauncher", "LaunchInfo", "Restart", "find_all", "find_blender"]
+__all__ = ["Blender", "BlenderLauncher", "InstanceState", "LaunchInfo", "Restart", "find_all", "find_blender"]

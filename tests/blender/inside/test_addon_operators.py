@@ -18,6 +18,7 @@ import pytest
 import addon_blendtorch
 from addon_blendtorch.engine import engine
 from addon_blendtorch.preview import IMAGE_NAME
+from addon_blendtorch.producer import Share
 from addon_blendtorch.properties import from_setup
 from addon_blendtorch.stream_operators import client_code
 from blendtorch.btb import randomize
@@ -140,7 +141,7 @@ def test_streams_the_samples_of_the_api(scene):
 
 def test_shares_of_indices(scene):
     bpy.ops.blendtorch.stream_start()
-    engine.set_share(1, 3, 5)
+    engine.making.share = Share(1, 3, 5)
     samples = receive(engine.endpoint.address, 4)
     assert [index for index, _ in samples] == [7, 10, 13, 16]
     engine.remove_workers()
@@ -243,13 +244,13 @@ def test_settings_are_followed_while_streaming(scene):
     address = engine.endpoint.address
     assert receive(address, 1)[0][1]["image"].shape == (64, 80, 3)
     scene.blendtorch.output.width = 96
-    engine._looked_at = 0.0
+    engine._watch.be_due()
     engine.step()
     wide = receive(address, 6)[-1][1]
     assert wide["image"].shape == (64, 96, 3)
     box = randomize.Rotation(randomize.Target("OBJECT", "Nobody"))
     set_up(scene, randomizers=(BOX, box))
-    engine._looked_at = 0.0
+    engine._watch.be_due()
     engine.step()
     assert "Nobody" in engine.notice
     assert engine.state.stream
@@ -379,6 +380,42 @@ def test_records_beside_the_stream(scene, tmp_path):
     assert bpy.ops.blendtorch.record_stop() == {"FINISHED"}
     assert leftovers() == []
     assert len(Recording(tmp_path / "recording")) >= 5
+
+
+def test_what_waits_of_other_settings_is_not_recorded(scene, tmp_path, monkeypatch):
+    scene.blendtorch.stream.queue_size = 1
+    scene.blendtorch.recording.folder = str(tmp_path / "recording")
+    scene.blendtorch.recording.num_samples = 6
+    bpy.ops.blendtorch.stream_start()
+    receiver = SampleReceiver([engine.endpoint.address])
+    got = []
+
+    def take():
+        group = receiver.take(1)
+        if group is not None:
+            got.append((int(group.index[0]), np.array(group.view(0)["image"])))
+            group.release()
+        return group is not None
+
+    try:
+        wait_for(take)
+        # As when the client has no room any more just after samples were asked for.
+        with monkeypatch.context() as patch:
+            patch.setattr(engine.hub, "wants_sample", lambda: len(engine.hub._pump.window) < 2)
+            wait_for(lambda: len(engine.hub._pump.window) == 2)
+        scene.blendtorch.seed = 8
+        assert bpy.ops.blendtorch.record_start() == {"FINISHED"}
+        wait_for(lambda: (take(), not engine.state.recording)[1])
+    finally:
+        receiver.close()
+    found = list(Recording(tmp_path / "recording"))
+    assert len(found) == 6
+    other = replace(SETUP, seed=8)
+    for sample in found:
+        [made] = expected(scene, int(sample["btindex"]), other)
+        np.testing.assert_array_equal(sample["depth"], made["depth"])
+    indices = [index for index, _ in got]
+    assert indices == list(range(len(got)))  # none is left out, none comes twice
 
 
 def test_randomize_once_and_reset(scene):

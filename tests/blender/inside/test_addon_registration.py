@@ -1,5 +1,6 @@
 """The add-on comes and goes without leaving anything behind, and its preferences work without being there."""
 
+import os
 import threading
 
 import bpy
@@ -7,6 +8,7 @@ import pytest
 
 import addon_blendtorch
 from addon_blendtorch import preferences
+from addon_blendtorch.engine import engine
 from addon_blendtorch.installation import check_folder, check_installation
 from addon_blendtorch.preferences import (
     BlendTorchPreferences,
@@ -15,6 +17,7 @@ from addon_blendtorch.preferences import (
     get_preferences,
     log_folder,
 )
+from addon_blendtorch.stream_operators import client_code
 from blendtorch.cli.doctor_checks import Status
 from blendtorch.errors import ConfigError
 
@@ -117,6 +120,29 @@ def test_folders_are_made(entry, tmp_path):
     entry.cache_folder = str(tmp_path / "file" / "cache")
     with pytest.raises(ConfigError, match=r"cache folder .* cannot be made"):
         cache_folder()
+
+
+def test_sockets_and_keys_are_in_the_cache_folder(entry, tmp_path):
+    entry.cache_folder = str(tmp_path / "cache")
+    settings = bpy.context.scene.blendtorch
+    settings.stream.transport = "ipc"
+    assert bpy.ops.blendtorch.stream_start() == {"FINISHED"}
+    assert engine.endpoint.address.startswith(f"ipc://{tmp_path / 'cache'}")
+    bpy.ops.blendtorch.stream_stop()
+    settings.stream.transport, settings.stream.bind_addr = "tcp", "0.0.0.0"
+    bpy.ops.blendtorch.stream_start()
+    assert str(tmp_path / "cache") in client_code()
+    bpy.ops.blendtorch.stream_stop()
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_cache_folder_that_cannot_be_written_to_is_told(entry, tmp_path):
+    (tmp_path / "cache").mkdir(mode=0o500)
+    entry.cache_folder = str(tmp_path / "cache")
+    bpy.context.scene.blendtorch.stream.transport = "ipc"
+    with pytest.raises(RuntimeError, match="Choose another Cache Folder"):
+        bpy.ops.blendtorch.stream_start()
 
 
 def test_the_check_of_the_installation_says_what_is_there(addon):

@@ -100,8 +100,8 @@ def test_window_and_workers_share_the_indices(scene, tmp_path):
     assert names() == ["stopped", "stopped"]
     assert worker_processes() == []
     assert engine.state.stream  # the window goes on alone, after what the workers have made
-    assert engine._share.count == 1
-    assert engine._share.first > max(found)
+    assert engine.making.share.count == 1
+    assert engine.making.share.first > max(found)
 
 
 def test_the_saved_file_has_what_was_saved(scene, tmp_path):
@@ -117,11 +117,24 @@ def test_the_saved_file_has_what_was_saved(scene, tmp_path):
     assert worker_processes() == []
 
 
-def test_a_file_without_settings_is_said_in_words_with_the_log(scene, tmp_path):
+def test_a_saved_file_without_settings_is_refused(scene, tmp_path):
     addon_blendtorch.unregister()
     bpy.ops.wm.read_factory_settings()
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "plain.blend"))
     addon_blendtorch.register()
+    bpy.context.scene.blendtorch.workers.source = "SAVED"
+    assert not bpy.ops.blendtorch.workers_launch.poll()
+    with pytest.raises(SceneError, match="Nothing was set up in the file"):
+        workers.launch(bpy.context.scene, as_saved=True)
+    assert not engine.state.stream
+
+
+def test_why_workers_died_is_said_in_words_with_the_log(scene, tmp_path):
+    addon_blendtorch.unregister()
+    bpy.ops.wm.read_factory_settings()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "plain.blend"))
+    addon_blendtorch.register()
+    btb_setup.save(btb_setup.SceneSetup(), bpy.context.scene)  # as if it were in the file
     workers.launch(bpy.context.scene, as_saved=True)
     work_until(lambda: names() == ["died", "died"])
     work_until(lambda: not workers.poll())
@@ -134,6 +147,44 @@ def test_a_file_without_settings_is_said_in_words_with_the_log(scene, tmp_path):
     assert str(log) in text
     assert engine.state.stream  # the window alone goes on
     assert worker_processes() == []
+
+
+def test_workers_make_the_scene_that_they_are_launched_from(scene, tmp_path):
+    # The file opens with the scene of its first window.
+    other = bpy.data.scenes.new("Other")
+    other.camera = bpy.data.objects["Camera"]
+    other.blendtorch.output.width, other.blendtorch.output.height = 48, 32
+    other.blendtorch.output.samples = other.blendtorch.workers.instances = 1
+    other.blendtorch.recording.folder = str(tmp_path / "recording")
+    other.blendtorch.recording.num_samples = 0
+    other.collection.objects.link(bpy.data.objects["Camera"])
+    workers.launch(other)
+    work_until(lambda: engine.state.workers)
+    with pytest.raises(SceneError, match="samples of another scene"):
+        engine.start_recording(scene)
+    engine.start_recording(other)
+    work_until(lambda: engine.hub.stats().workers_per_s)
+    engine.stop_recording()
+    engine.stop_all()
+    found = list(Recording(tmp_path / "recording"))
+    assert {int(sample["btindex"]) % 2 for sample in found} == {0, 1}
+    assert {sample["image"].shape for sample in found} == {(32, 48, 3)}
+
+
+def test_a_recording_and_workers_are_of_the_same_settings(scene):
+    engine.start_recording(scene)
+    scene.blendtorch.seed = 6
+    with pytest.raises(SceneError, match="changed since the recording began"):
+        workers.launch(scene)
+    assert bpy.ops.blendtorch.stream_start() == {"FINISHED"}  # which goes by those of the recording
+    assert engine.making.producer.setup.seed == 5
+    engine.stop_recording()
+    workers.launch(scene)
+    assert engine.making.producer.setup.seed == 6
+    scene.blendtorch.seed = 7
+    with pytest.raises(SceneError, match="changed since the workers began"):
+        engine.start_recording(scene)
+    assert engine.state.stream
 
 
 def test_a_worker_that_is_killed_is_shown_and_comes_back(scene):
@@ -160,7 +211,25 @@ def test_workers_end_with_their_episodes(scene, tmp_path):
     work_until(lambda: names() == ["ended", "ended"])
     work_until(lambda: not engine.state.running)
     assert workers.error() == ""
+    assert engine.notice == "All 30 episodes are made."
     assert sorted(indices(tmp_path)) == list(range(30))
+
+
+def test_what_stopped_workers_have_not_made_is_told_and_made_when_it_is_recorded_on(scene, tmp_path):
+    scene.blendtorch.output.episodes = 60
+    scene.blendtorch.recording.num_samples = 0
+    engine.start_recording(scene)
+    workers.launch(scene)
+    work_until(lambda: engine.next_index > 6)  # the window, of its own share
+    workers.stop()
+    work_until(lambda: not engine.state.running)
+    assert "Some may be missing" in engine.notice
+    work_until(lambda: not workers.is_ending())
+    assert len(indices(tmp_path)) < 60
+    engine.start_recording(scene)
+    work_until(lambda: not engine.state.running)
+    assert engine.notice == "All 60 episodes are made."
+    assert sorted(indices(tmp_path)) == list(range(60))
 
 
 def test_workers_end_with_the_stream(scene):

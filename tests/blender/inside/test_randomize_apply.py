@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from randomize_scenes import CUBE, PARTS, apply, everything, examples, prepare
 
+from blendtorch import btb
 from blendtorch.btb import randomize
 from blendtorch.btb.randomize import Constant, Target, Uniform
 from blendtorch.errors import ConfigError, RandomizeError
@@ -323,3 +324,74 @@ def test_the_camera_that_renders(cube):
 def test_nonsense_is_refused(make):
     with pytest.raises(ConfigError):
         make()
+
+
+def test_animation_that_is_yet_to_be_evaluated_does_not_undo_it(cube):
+    cube.keyframe_insert("location", frame=bpy.context.scene.frame_current)
+    with apply([randomize.LocationInBox(CUBE, (2, 2, 2), (2, 2, 2))]):
+        assert cube.matrix_world.translation[:] == (2, 2, 2)
+
+
+def test_over_animation(cube):
+    scene, data = bpy.context.scene, bpy.context.scene.camera.data
+    cube["speed"] = 1.0
+    for path in ("location", '["speed"]', "scale"):
+        cube.keyframe_insert(path, frame=scene.frame_current)
+    cube.animation_data.nla_tracks.new().strips.new("strip", 1, cube.animation_data.action)
+    data.driver_add("lens").driver.expression = "35"
+    bpy.context.view_layer.update()
+
+    def render():
+        bpy.context.scene.frame_set(scene.frame_current)
+        return cube.location.x, cube["speed"], cube.scale.x, data.lens
+
+    def muted():
+        curves = btb.compat.animation_curves(cube.animation_data) + btb.compat.animation_curves(data.animation_data)
+        return [(curve.data_path, curve.mute) for collection in curves for curve in collection]
+
+    before = muted()
+    assert not any(mute for _, mute in before)
+    entries = (
+        randomize.LocationInBox(CUBE, (2, 2, 2), (2, 2, 2)),
+        randomize.Property(CUBE, '["speed"]', Constant(5.0)),
+        randomize.Property(Target("CAMERA"), "lens", Constant(70.0)),
+    )
+    with apply(entries) as changes:
+        with pytest.raises(ZeroDivisionError), changes.over_animation():
+            assert {path for path, mute in muted() if mute} == {"location", '["speed"]', "lens"}
+            assert muted().count(("location", True)) == 6  # of the action, and of the strip
+            render()
+            1 / 0  # noqa: B018
+        assert (cube.location.x, cube["speed"], cube.scale.x, data.lens) == (2.0, 5.0, 1.0, 70.0)
+        assert {path for path, mute in muted() if mute} == {"lens"}
+    bpy.context.view_layer.update()
+    assert render() == (0.0, 1.0, 1.0, 35.0)
+    assert muted() == before
+
+
+def test_drivers_are_silent_until_it_is_put_back(cube):
+    shader = bpy.data.materials["Material"].node_tree.nodes["Principled BSDF"]
+    cube["speed"] = 0.0
+    cube.driver_add("location", 0).driver.expression = "7"
+    cube.driver_add('["speed"]').driver.expression = "8"
+    shader.inputs["Roughness"].driver_add("default_value").driver.expression = "0.75"
+    bpy.context.view_layer.update()
+    before = (7.0, 0.0, 0.0), 8.0, 0.75
+
+    def values():
+        bpy.context.view_layer.update()
+        return cube.matrix_world.translation[:], cube["speed"], shader.inputs["Roughness"].default_value
+
+    entries = (
+        randomize.LocationInBox(CUBE, (2, 2, 2), (2, 2, 2)),
+        randomize.Property(CUBE, '["speed"]', Constant(5.0)),
+        randomize.MaterialRoughness(CUBE, Constant(0.25)),
+    )
+    assert values() == before
+    with apply(entries):
+        assert values() == ((2.0, 2.0, 2.0), 5.0, 0.25)
+        bpy.context.scene.frame_set(9)
+        assert values() == ((2.0, 2.0, 2.0), 5.0, 0.25)
+    assert values() == before
+    cube.driver_remove("location")
+    assert not any(curve.mute for curve in cube.animation_data.drivers)

@@ -137,3 +137,56 @@ def test_lights_and_cameras_are_the_objects_that_use_them():
         places = [tuple(obj.location) for obj in (second, bpy.data.objects["Light"])]
     assert min(min(place) for place in places) >= 5
     assert places[0] != places[1]
+
+
+def test_on_a_surface_that_is_disabled_in_viewports():
+    bpy.ops.mesh.primitive_plane_add(size=2)
+    plane = bpy.context.object
+    plane.modifiers.new("Subdivision", "SUBSURF").levels = 2
+    plane.hide_viewport = plane.hide_render = True
+    bpy.context.view_layer.update()
+    place = randomize.LocationInBox(Target("OBJECT", plane.name), (5, 5, 5), (5, 5, 5))
+    spots = []
+    for index in range(20):
+        with apply([place, randomize.LocationOnSurface(CUBE, plane.name)], index):
+            assert plane.hide_viewport
+            spots.append(bpy.data.objects["Cube"].location[:])
+    # Where it was moved to, and with its modifiers, by which it is smaller.
+    assert np.abs(np.array(spots) - 5).max() < 0.9
+    assert plane.hide_viewport
+    (layer,) = (one for one in bpy.context.view_layer.layer_collection.children if plane.name in one.collection.objects)
+    layer.exclude = True
+    with pytest.raises(RandomizeError, match=r"disabled in viewports.*or excluded"):
+        apply([randomize.LocationOnSurface(CUBE, plane.name)])
+
+
+def test_never_on_itself():
+    with pytest.raises(RandomizeError, match="cannot be placed on itself"):
+        apply([randomize.LocationOnSurface(Target("COLLECTION", "Collection"), "Cube")])
+
+
+@pytest.mark.parametrize("how", ["disabled", "excluded", "by the entry before"])
+def test_look_at_what_is_not_evaluated(child, how):
+    if how == "disabled":
+        child.hide_viewport = True
+    elif how == "excluded":
+        collection = bpy.data.collections.new("Excluded")
+        bpy.context.scene.collection.children.link(collection)
+        for one in child.users_collection:
+            one.objects.unlink(child)
+        collection.objects.link(child)
+        bpy.context.view_layer.layer_collection.children["Excluded"].exclude = True
+    bpy.context.view_layer.update()
+    entries = (
+        randomize.Visibility(CUBE, 0.0 if how == "by the entry before" else 1.0, mute=how != "by the entry before"),
+        randomize.LocationInBox(Target("OBJECT", "Parent 0"), (4, 4, 4), (4, 4, 4)),
+        randomize.LookAt(Target("CAMERA"), CUBE),
+    )
+    camera = bpy.context.scene.camera
+    with apply(entries):
+        there = bpy.data.objects["Parent 1"].matrix_world @ child.matrix_parent_inverse @ child.matrix_basis
+        direction = (there.translation - camera.location).normalized()
+        assert np.allclose(-np.array(camera.matrix_world)[:3, 2], direction, atol=1e-5)
+    with apply([*entries[:2], randomize.LocationInBox(CUBE, *PLACE), randomize.LookAt(Target("CAMERA"), CUBE)]):
+        direction = (np.array(PLACE[0]) - camera.location) / np.linalg.norm(np.array(PLACE[0]) - camera.location)
+        assert np.allclose(-np.array(camera.matrix_world)[:3, 2], direction, atol=1e-5)

@@ -178,3 +178,12 @@ def test_a_property_that_went_away_while_it_ran(cube):
     cube.modifiers.clear()
     with pytest.raises(RandomizeError, match=r"has no \[0\]"):
         apply([entry])
+
+
+def test_grease_pencils_of_any_blender():
+    drawings = getattr(bpy.data, "grease_pencils_v3", None) or bpy.data.grease_pencils
+    drawing = drawings.new("Drawing")
+    drawing["wear"] = 0.0
+    with apply([Property(Target(drawing.id_type, "Drawing"), '["wear"]', Constant(0.5))]):
+        assert drawing["wear"] == 0.5
+    assert drawing["wear"] == 0.0

@@ -3,8 +3,10 @@
 from itertools import islice
 
 import numpy as np
+import pytest
 
 from blendtorch import btb
+from blendtorch.errors import ConfigError
 
 
 def test_generator_is_numpys_of_the_address():
@@ -25,3 +27,8 @@ def test_indices_end_where_they_are_told_to():
     assert shares == [[0, 3, 6], [1, 4, 7], [2, 5]]
     assert list(btb.sample_indices(2, 3, stop=2)) == []
     assert list(btb.sample_indices(0, 1, 0)) == []
+
+
+def test_an_address_below_zero_is_refused():
+    with pytest.raises(ConfigError, match=r"address \(3, -1\)"):
+        btb.sample_rng(0, 3, -1)

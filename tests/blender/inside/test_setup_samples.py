@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import subprocess
+import sys
 
 import bpy
 import numpy as np
@@ -416,3 +418,80 @@ def test_no_such_index():
     for index in (-1, 0.5, True):
         with pytest.raises(ConfigError, match="expected an integer, 0 or more"):
             next(maker.samples(index))
+
+
+@pytest.mark.parametrize("first", [-2, 0])
+def test_no_frame_has_the_randomness_of_its_episode(first):
+    bpy.data.texts.new("pose.py").write(POSE)
+    one = randomize.Uniform(0.5, 1.5)
+    entries = (
+        randomize.Property(CUBE, "scale", one, per="episode"),
+        randomize.Property(CUBE, "location", one),
+        randomize.Hook("pose.py"),
+    )
+    with setup.SampleMaker(made(*entries, animate=True, frame_start=first, frame_end=first + 2)) as maker:
+        samples = list(maker.samples(4))
+    assert [sample["frameid"] for sample in samples] == [first, first + 1, first + 2]
+    assert len({tuple(sample["scale"]) for sample in samples}) == 1
+    drawn = [number for sample in samples for number in sample["location"]] + samples[0]["scale"]
+    assert len(set(drawn)) == 12
+    rng = btb.sample_rng(3, *setup.frame_address(maker.setup.output, 4, first))
+    assert np.allclose(samples[0]["location"], one.sample(rng, 3))
+
+
+POSE = """
+import bpy
+
+def post_frame(ctx):
+    cube = bpy.data.objects["Cube"]
+    ctx.sample |= {"scale": [*cube.scale], "location": [*cube.location]}
+"""
+
+
+@pytest.mark.parametrize("renderer", ["SOLID", "CYCLES", "EEVEE"])
+def test_keyframes_do_not_undo_what_a_sample_sets(renderer):
+    cube = bpy.data.objects["Cube"]
+    place = randomize.LocationInBox(CUBE, (2.0, 2.0, 0.0), (2.0, 2.0, 0.0))
+    with setup.SampleMaker(made(place, renderer=renderer)) as maker:
+        (expected,) = maker.samples(0)
+    cube.location = (0.0, 0.0, 0.0)
+    cube.keyframe_insert("location", frame=1)
+    with setup.SampleMaker(made(place, renderer=renderer)) as maker:
+        # The first one comes while Blender has the keyframes yet to evaluate.
+        for sample in (*maker.samples(0), *maker.samples(0)):
+            assert (sample["ids"] == expected["ids"]).all()
+            assert np.abs(sample["image"].astype(int) - expected["image"]).max() <= 1
+            assert cube.location[:] == (0.0, 0.0, 0.0)
+    assert not any(curve.mute for curve in btb.compat.animation_curves(cube.animation_data)[1])
+
+
+def test_after_an_episode_physics_show_nothing_of_it(falling):
+    scene = bpy.context.scene
+    scene.frame_set(1)
+    before = state()
+    away = randomize.LocationInBox(CUBE, (3.0, 3.0, 3.0), (3.0, 3.0, 3.0), per="episode")
+    with setup.SampleMaker(made(away, animate=True, frame_start=1, frame_end=3)) as maker:
+        list(maker.samples(0))
+    assert state() == before
+    scene.frame_set(3)
+    assert tuple(falling.matrix_world.translation)[:2] == (0.0, 0.0)
+
+
+FRESH = """
+import bpy
+from blendtorch.btb import randomize, setup
+
+bpy.ops.wm.read_factory_settings()
+bpy.data.objects["Cube"].keyframe_insert("location", frame=1)
+place = randomize.LocationInBox(randomize.Target("OBJECT", "Cube"), (2.0, 2.0, 0.0), (2.0, 2.0, 0.0))
+output = setup.OutputSettings(width=32, height=32, samples=1, labels=("ids",))
+with setup.SampleMaker(setup.SceneSetup(output=output, randomizers=(place,))) as maker:
+    first, second = (next(maker.samples(0))["ids"] for _ in range(2))
+assert first.any() and (first == second).all(), "the first sample differs"
+"""
+
+
+def test_the_first_sample_of_a_process_is_like_any_other():
+    # Before 5.2 Blender gets its GPU context by a render, after which keyframes have their say.
+    done = subprocess.run([sys.executable, "-c", FRESH], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -241,3 +241,22 @@ def test_recording_settings(scene, tmp_path):
     jpg = dataclasses.replace(one, recording=setup.RecordingOptions("//rec", encode_image="jpg"))
     with pytest.raises(ConfigError, match="jpg does not hold"):
         setup.recording_settings(jpg)
+
+
+def test_hostile_names_and_depths(scene):
+    data = setup.to_json(setup.SceneSetup())
+    data["output.classes"] = {"OBJECT:Cube": 7}
+    data["output"]["classes"] = [{"type": "OBJECT", "target": "Cube", "class_id": 2, "name": "", "color": "red"}]
+    found, problems = setup.from_json(data)
+    assert len(problems) == 2
+    assert setup.to_json(found) == data
+    deep = 1
+    for _ in range(450):
+        deep = [deep]
+    distribution = {"type": "Choice", "values": deep}
+    entry = {"type": "Property", "target": {"type": "SCENE"}, "data_path": "x", "distribution": distribution}
+    scene[setup.KEY] = json.dumps({**data, "randomizers": [entry]})
+    found, problems = setup.load(scene)
+    assert max(map(len, problems)) < 2000
+    scene[setup.KEY] = json.dumps({**data, "randomizers": [deep]})
+    assert max(map(len, setup.load(scene)[1])) < 2000

@@ -108,10 +108,10 @@ def test_installed_it_brings_all_that_it_needs_and_registers_twice(bare, zips, p
         assert off == told["before"]
 
 
-@pytest.mark.one_blender
-def test_installed_over_the_same_version_the_new_package_is_used(bare, zips, profile, tmp_path):
-    install(bare, cwd=zips.parent)
-    root = tmp_path / "repository"
+@pytest.fixture(scope="session")
+def changed_zip(tmp_path_factory) -> Path:
+    """A zip of the same version whose package is another one: `blendtorch.errors.IS_NEW` is in it."""
+    root = tmp_path_factory.mktemp("changed") / "repository"
     for name in ("addon_blendtorch", "client", "examples"):
         shutil.copytree(REPO / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("LICENSE", "pyproject.toml", "build_addon.py", "addon_wheels.toml"):
@@ -121,13 +121,28 @@ def test_installed_over_the_same_version_the_new_package_is_used(bare, zips, pro
     cache = os.environ.get("BLENDTORCH_WHEEL_CACHE") or REPO / ".cache" / "wheels"
     env = {**os.environ, "BLENDTORCH_WHEEL_CACHE": str(cache), "PIP_NO_INDEX": "1"}
     subprocess.run([sys.executable, root / "build_addon.py"], check=True, capture_output=True, timeout=200, env=env)
-    assert f"over version {__version__}" in install(bare, root / "dist" / f"blendtorch-{__version__}.zip")
+    return root / "dist" / f"blendtorch-{__version__}.zip"
+
+
+@pytest.mark.one_blender
+def test_installed_over_the_same_version_the_new_package_is_used(bare, zips, changed_zip, profile):
+    install(bare, cwd=zips.parent)
+    assert f"over version {__version__}" in install(bare, changed_zip)
     code = "import bpy, blendtorch.errors, os; print('NEW', blendtorch.errors.IS_NEW, flush=True); os._exit(0)"
     assert "NEW True" in run([bare, "-c", code])
     assert len(list(profile.glob("extensions/.local/lib/*/site-packages/blendtorch-*.dist-info"))) == 1
 
 
-@pytest.mark.one_blender
+def test_updated_in_a_running_blender_the_new_package_is_used_at_once(bare, zips, changed_zip, profile, script):
+    old = zips / changed_zip.name
+    output = run([bare, script("addon_updated"), "--", old, changed_zip])
+    line = next(line for line in output.splitlines() if line.startswith("TOLD "))
+    first, second, reloaded = json.loads(line.removeprefix("TOLD "))
+    assert first == {"new": False, "same": True, "panel": True}
+    assert second == {"new": True, "same": True, "panel": True}
+    assert reloaded == {"new": True, "same": True, "panel": True, "again": True}
+
+
 def test_uninstalled_nothing_of_it_is_left(bare, zips, profile):
     install(bare, cwd=zips.parent)
     code = (

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -250,6 +251,44 @@ def test_a_failure_is_raised_where_that_is_asked_for(launch):
         with pytest.raises(btt.InstanceError, match=r"(?s)instance 0 was killed by SIGKILL\.\n.*epoch 0 counts"):
             launcher.wait(timeout_s=WAIT_S)
         assert launcher.restarts == []
+
+
+@pytest.mark.one_blender
+def test_what_each_instance_does_is_told(launch, count, tmp_path):
+    launcher = launch("dies once", "ends", "raises")
+    assert launcher.instances == []
+    with launcher:
+        wait_for(lambda: count(0, 1))
+        wait_for(lambda: [one.state for one in launcher.instances] == ["running"] * 3)
+        first, second, _ = launcher.instances
+        assert (first.btid, first.epoch, first.detail) == (0, 1, "was killed by SIGKILL")
+        assert (second.btid, second.epoch, second.detail) == (1, 0, "")
+        wait_for(lambda: all(one.published for one in launcher.instances))
+        (tmp_path / "go").touch()
+        wait_for(lambda: [one.state for one in launcher.instances] == ["running", "ended", "died"])
+        assert "ValueError: a mistake in the script" in launcher.instances[2].detail
+    assert launcher.instances == []
+
+
+@pytest.mark.one_blender
+def test_a_launch_is_cancelled_by_another_thread(script, blender):
+    launcher = btt.BlenderLauncher(script=script("hangs_before_hello"), blend_path=blender, start_timeout_s=None)
+    pids = []
+
+    def cancel() -> None:
+        wait_for(lambda: launcher.instances)
+        assert [one.state for one in launcher.instances] == ["starting"]
+        pids.extend(launcher.launch_info.pids)
+        launcher.cancel()
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    with pytest.raises(btt.InstanceError, match="cancelled"), launcher:
+        pass
+    thread.join()
+    assert len(pids) == 1
+    assert not psutil.pid_exists(pids[0])
+    assert launcher.instances == []
 
 
 def test_a_mistake_in_a_script_is_not_restarted(launch, tmp_path):

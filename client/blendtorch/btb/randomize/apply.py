@@ -59,6 +59,8 @@ def apply(
     changes = Changes(scene)
     rng = sample_rng(seed, *address)
     report = _warn if on_problem is None else on_problem
+    # Animation that is yet to be evaluated, as just after loading, would come later and undo what is set here.
+    changes.update()
     try:
         for number, randomizer in enumerate(randomizers):
             if randomizer.mute or per not in (None, randomizer.per):

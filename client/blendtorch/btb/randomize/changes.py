@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
 import bpy
 
 from ...errors import RandomizeError
+from .animation import silence_drivers, silenced
 from .place import Place
 from .values import assign, copied, custom_key, neighbours, same, set_custom, tag
 
@@ -33,6 +35,7 @@ class Changes:
         self._scene = Place.of(scene)
         self._undo: list[Callable[[], object]] = []
         self._after: list[Callable[[dict[str, Any], int | None], None]] = []
+        self._properties: list[tuple[Place, str]] = []
         self._to_evaluate = True  # who made this may have changed something just before
 
     def __enter__(self) -> Self:
@@ -63,16 +66,19 @@ class Changes:
         """
         key = custom_key(attribute)
         if key is not None:
+            self._silence_drivers(owner, attribute)
             self._change_custom(owner, key, value)
             return
         before = copied(getattr(owner, attribute))
         if same(before, copied(value)):
             return  # for Blender takes any assignment as a change that must be evaluated
         around = neighbours(owner, attribute)
+        self._silence_drivers(owner, attribute)
         assign(owner, attribute, value)
         changed = _changed(owner, attribute, around)
         place = Place.of(owner)  # afterwards: it may be a name that was changed
         self._undo.append(lambda: _put_back(place, attribute, before, changed))
+        self._properties += [(place, name) for name in (attribute, *changed)]
         self._to_evaluate = True
 
     def on_restore(self, action: Callable[[], object]) -> None:
@@ -85,11 +91,41 @@ class Changes:
         if not self._to_evaluate:
             return
         self._to_evaluate = False
-        scene = self._scene.find()
-        if scene is None:
-            return
-        layer = bpy.context.view_layer if bpy.context.scene == scene else scene.view_layers[0]
-        layer.update()
+        layer = self._layer()
+        if layer is not None:
+            layer.update()
+
+    def evaluated(self, obj: bpy.types.Object) -> bpy.types.Object | None:
+        """An object as it is evaluated now; None of those that Blender leaves out.
+
+        It leaves out what is disabled in viewports (the monitor symbol, of object or collection) or excluded from the
+        view layer, unless something else depends on it. What is hidden by the eye is evaluated.
+        """
+        self.update()
+        layer = self._layer()
+        found = None if layer is None else obj.evaluated_get(layer.depsgraph)
+        return found if found is not None and found.is_evaluated else None
+
+    @contextmanager
+    def over_animation(self) -> Iterator[None]:
+        """A context in which keyframes and drivers leave alone what was changed.
+
+        For what evaluates the frame anew, as final renders do::
+
+            with changes.over_animation():
+                picture = frame_renderer.render()["image"]
+        """
+        wanted = [(place, name, _value(place, name)) for place, name in dict.fromkeys(self._properties)]
+        try:
+            with silenced(self._properties):
+                yield
+        finally:
+            # 4.2 evaluates the scene itself by the curves that it knew, after a render in which they were silent.
+            for place, name, value in wanted:
+                if not same(_value(place, name), value):
+                    _set_value(place, name, value)
+                    self._to_evaluate = True
+            self.update()
 
     def post_frame(self, sample: dict[str, Any], frame: int | None = None) -> None:
         """Calls the hooks' `post_frame(ctx)`, in the order of the list.
@@ -125,6 +161,8 @@ class Changes:
         problems = []
         if len(self._undo) > number:
             self._to_evaluate = True
+        if number == 0:
+            self._properties.clear()
         while len(self._undo) > number:
             action = self._undo.pop()
             try:
@@ -139,6 +177,17 @@ class Changes:
         """Has `post_frame` call something with the sample and the frame."""
         self._after.append(call)
 
+    def _layer(self) -> bpy.types.ViewLayer | None:
+        scene = self._scene.find()
+        if scene is None:
+            return None
+        return bpy.context.view_layer if bpy.context.scene == scene else scene.view_layers[0]
+
+    def _silence_drivers(self, owner: Any, attribute: str) -> None:
+        unmute = silence_drivers(owner, attribute)
+        if unmute is not None:
+            self._undo.append(unmute)  # before the value, so that it comes after it
+
     def _change_custom(self, owner: Any, key: str, value: Any) -> None:
         if key not in owner:
             set_custom(owner, key, value)
@@ -151,6 +200,7 @@ class Changes:
             set_custom(owner, key, value)
             place = Place.of(owner)
             self._undo.append(lambda: _put_back_custom(place, key, before))
+        self._properties.append((place, f'["{bpy.utils.escape_identifier(key)}"]'))
         self._to_evaluate = True
 
 
@@ -182,6 +232,24 @@ def _assign_if_other(owner: Any, name: str, value: Any) -> None:
     if value == "" and owner.bl_rna.properties[name].type == "ENUM":
         return  # it was none of those offered, and cannot be set to that
     assign(owner, name, value)
+
+
+def _value(place: Place, attribute: str) -> Any:
+    """A value as `copied`; None of what is not there any more."""
+    owner, key = place.find(), custom_key(attribute)
+    if owner is None or key is None:
+        return copied(getattr(owner, attribute, None))
+    return copied(owner.get(key))
+
+
+def _set_value(place: Place, attribute: str, value: Any) -> None:
+    owner, key = place.find(), custom_key(attribute)
+    if owner is None:
+        return
+    if key is None:
+        _assign_if_other(owner, attribute, value)
+    elif value is not None:
+        set_custom(owner, key, value)
 
 
 def _put_back_custom(place: Place, key: str, value: Any) -> None:

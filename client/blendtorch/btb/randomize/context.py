@@ -1,6 +1,7 @@
 """What a randomizer and a hook are given."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,6 +59,23 @@ class Context:
     def on_restore(self, action: Callable[[], object]) -> None:
         """Has something done when the sample is done: to remove what you add. Refer to things by name in it."""
         self.changes.on_restore(action)
+
+    @contextmanager
+    def shown(self, obj: bpy.types.Object) -> Iterator[bpy.types.Object | None]:
+        """A context with an object as it is evaluated now, also one that is disabled in viewports: enabled for so long.
+
+        None where Blender leaves it out all the same: its collection is disabled, or excluded from the view layer.
+        """
+        evaluated = self.changes.evaluated(obj)
+        if evaluated is not None or not obj.hide_viewport:
+            yield evaluated
+            return
+        before = len(self.changes)
+        self.change(obj, "hide_viewport", False)
+        try:
+            yield self.changes.evaluated(obj)
+        finally:
+            self.changes.restore_to(before)
 
     def update(self) -> None:
         """Has Blender evaluate what was changed, so that `matrix_world` and meshes are those of now."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import bpy
+
+from .. import compat
 
 COLLECTIONS = {
     "ACTION": "actions",
@@ -17,8 +19,7 @@ COLLECTIONS = {
     "CURVE": "curves",
     "CURVES": "hair_curves",
     "FONT": "fonts",
-    "GREASEPENCIL": "grease_pencils",
-    "GREASEPENCIL_V3": "grease_pencils_v3",
+    **compat.grease_pencil_collections(),
     "IMAGE": "images",
     "KEY": "shape_keys",
     "LATTICE": "lattices",
@@ -91,6 +92,11 @@ class Place:
             return cls("", "", 0, held=struct)
         owner, attribute = found
         return cls(owner.id_type, owner.name, owner.session_uid, attribute, path)
+
+    @property
+    def block(self) -> Place:
+        """Of the data block, or embedded one, that the path begins at."""
+        return replace(self, path="")
 
     def find(self) -> Any:
         """What is there; None if it was removed, or another file was loaded."""

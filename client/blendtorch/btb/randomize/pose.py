@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+import bpy
 import numpy as np
 from mathutils import Euler, Quaternion, Vector
 
@@ -113,8 +114,8 @@ class LocationOnSurface(Randomizer):
 
     def apply(self, ctx: Context) -> None:
         """Draws a point of the surface for each object."""
-        surface = Surface(ctx, find.named("OBJECT", self.surface))
-        for obj in find.objects(ctx, self.target):
+        targets, surface = self._look_up(ctx)
+        for obj in targets:
             point, normal = surface.sample(ctx.rng)
             transforms.set_location(ctx, obj, point + self.offset * normal)
             if self.align:
@@ -122,11 +123,14 @@ class LocationOnSurface(Randomizer):
 
     def check(self, ctx: Context) -> None:
         """Looks for the target and the surface."""
+        self._look_up(ctx)
+
+    def _look_up(self, ctx: Context) -> tuple[list[bpy.types.Object], Surface]:
         targets = find.objects(ctx, self.target)
         surface = find.named("OBJECT", self.surface)
         if surface in targets:
             raise RandomizeError(f'object "{self.surface}" cannot be placed on itself')
-        Surface(ctx, surface)
+        return targets, Surface(ctx, surface)
 
 
 @register

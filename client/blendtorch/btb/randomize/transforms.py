@@ -8,13 +8,21 @@ from numpy.typing import ArrayLike
 from ...errors import RandomizeError
 from .context import Context
 
+# Ways of being parented in which the parent's matrix says all.
+_BY_MATRIX = ("OBJECT", "ARMATURE")
+
 
 def world_matrix(ctx: Context, obj: bpy.types.Object) -> Matrix:
     """Where an object is now (4x4, world from object), also when it has just been changed."""
     if _stands_alone(obj):
         return obj.matrix_basis  # at hand without evaluation
-    ctx.update()
-    return obj.matrix_world
+    with ctx.shown(obj) as evaluated:
+        if evaluated is not None:
+            return evaluated.matrix_world.copy()
+    # Not in the view layer: nobody computes its constraints and drivers.
+    if obj.parent is None or obj.parent_type not in _BY_MATRIX:
+        return obj.matrix_basis if obj.parent is None else obj.matrix_world
+    return world_matrix(ctx, obj.parent) @ obj.matrix_parent_inverse @ obj.matrix_basis
 
 
 def set_location(ctx: Context, obj: bpy.types.Object, point_world: ArrayLike) -> None:
@@ -59,11 +67,10 @@ def _stands_alone(obj: bpy.types.Object) -> bool:
 
 def _parent_space(ctx: Context, obj: bpy.types.Object) -> Matrix:
     """World from the space that the object's own location is in."""
-    ctx.update()
-    if obj.parent_type in ("OBJECT", "ARMATURE"):
-        return obj.parent.matrix_world @ obj.matrix_parent_inverse
+    if obj.parent_type in _BY_MATRIX:
+        return world_matrix(ctx, obj.parent) @ obj.matrix_parent_inverse
     # Bones and vertices: where it is, without what it adds itself.
-    return obj.matrix_world @ _inverse(obj, obj.matrix_basis)
+    return world_matrix(ctx, obj) @ _inverse(obj, obj.matrix_basis)
 
 
 def _inverse(obj: bpy.types.Object, matrix: Matrix) -> Matrix:

@@ -14,7 +14,7 @@ scene that is launched without a script runs `serve`.
 
 from .check import check
 from .recording import recording_settings
-from .sample_maker import SampleMaker
+from .sample_maker import SampleMaker, frame_address
 from .settings import (
     SECTIONS,
     ClassEntry,
@@ -40,6 +40,7 @@ __all__ = [
     "UnknownRandomizer",
     "WorkerSettings",
     "check",
+    "frame_address",
     "from_json",
     "load",
     "recording_settings",

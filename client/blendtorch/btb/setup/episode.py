@@ -61,14 +61,24 @@ class Episode:
                 before = self._ranges_before.get(key)
                 if before is not None and not cache.is_baked and (cache.frame_start, cache.frame_end) != before:
                     _set_range(cache, *before)
+            # Also to the frame that it is at: what physics came to in the episode would stay otherwise.
             frame, subframe = self._frame_before
-            if (scene.frame_current, scene.frame_subframe) != self._frame_before:
-                scene.frame_set(frame, subframe=subframe)
+            if self._frame is not None and self._frame > self._first:
+                _reset_rigid_bodies(scene)
+            scene.frame_set(frame, subframe=subframe)
 
     def forget(self) -> None:
         """Takes everything as it is now for the scene's own: it was replaced meanwhile."""
         if self.changes is not None:
             self.changes.forget()
+
+
+def _reset_rigid_bodies(scene: bpy.types.Scene) -> None:
+    """Has Blender forget the frames of an episode: it does when it steps on from the first one of what was changed."""
+    world = scene.rigidbody_world
+    if world is not None and not world.point_cache.is_baked:
+        scene.frame_set(world.point_cache.frame_start)
+        scene.frame_set(world.point_cache.frame_start + 1)
 
 
 def _caches(scene: bpy.types.Scene) -> dict[tuple[str, int], bpy.types.PointCache]:

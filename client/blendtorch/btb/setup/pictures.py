@@ -10,8 +10,10 @@ from ...errors import SceneError
 from .. import compat
 from ..camera import Camera
 from ..frame_renderer import FrameRenderer
+from ..gpu_context import ensure_gpu_context
 from ..label_renderer import LabelRenderer
 from ..offscreen import OffScreenRenderer
+from ..randomize import Changes
 from ..temporary_settings import TemporarySettings
 from ..viewport import require_viewport
 from ..workbench import WORKBENCH_AA
@@ -63,8 +65,21 @@ class Pictures:
         self._viewport: OffScreenRenderer | None = None
         self._frames: FrameRenderer | None = None
 
-    def draw(self, camera: Camera) -> np.ndarray:
-        """The picture of the scene as it is now, H x W x 3 or 4 uint8; in memory of `reserve`, or the caller's own."""
+    def prepare(self) -> None:
+        """To be called before the scene is changed for a sample.
+
+        Before 5.2 a render makes the GPU context, and a render has animated values be what their keyframes say.
+        """
+        if self._output.renderer not in FINAL or self._output.labels or self._output.annotate:
+            ensure_gpu_context()
+
+    def draw(self, camera: Camera, changes: Changes) -> np.ndarray:
+        """The picture of the scene as it is now, H x W x 3 or 4 uint8; in memory of `reserve`, or the caller's own.
+
+        Args:
+            camera: The camera.
+            changes: What shall be so even if it has keyframes, which final renders evaluate.
+        """
         if self._output.renderer not in FINAL:
             return self._draw_viewport(camera)
         if self._frames is None:
@@ -72,7 +87,8 @@ class Pictures:
             engine: Any = output.renderer
             self._frames = FrameRenderer(camera, engine=engine, samples=output.samples, mode=output.image_mode)
         self._frames.camera = camera
-        image = self._frames.render()["image"]
+        with changes.over_animation():
+            image = self._frames.render()["image"]
         out = self._place(image.shape)
         if out is None:
             return image
@@ -147,7 +163,6 @@ class Labels:
             alpha_threshold=None if output.renderer == "SOLID" else _ALPHA_THRESHOLD,
             hidden_in_renders=output.renderer not in FINAL,
         )
-
         self._index: int | None = None
 
     def draw(self, camera: Camera, index: int, is_first: bool) -> dict[str, Any]:

@@ -13,9 +13,18 @@ from ..camera import Camera
 from .cameras import camera_names, camera_of
 from .episode import Episode
 from .pictures import Labels, Pictures, Reserve, class_ids, keeps_viewport
-from .settings import SceneSetup
+from .settings import OutputSettings, SceneSetup
 
 OnProblem = Callable[[int, RandomizeError], object]
+
+
+def frame_address(output: OutputSettings, index: int, frame: int) -> tuple[int, int]:
+    """The address of a frame of an episode: its index, and the frame's number in it, from 1.
+
+    Not the scene's number of the frame, which may be negative; nor 0, which would be the address of the episode itself, for
+    numpy makes the same generator of [seed, index] and [seed, index, 0].
+    """
+    return index, max(frame - output.frame_start, 0) + 1
 
 
 class SampleMaker:
@@ -30,8 +39,11 @@ class SampleMaker:
 
     It remembers the scene, cameras and objects by name or session id, so the user may edit, undo and save in between.
 
-    In final renders ("EEVEE", "CYCLES") properties that have keyframes are what these say, also where a randomizer has set
-    them.
+    The randomness of a still scene is that of `btb.sample_rng(seed, index)`; so is what "episode" randomizers draw. The
+    frames of an episode count from 1, and have `btb.sample_rng(seed, index, number)`.
+
+    What randomizers have set is so whatever drivers say. Keyframes yield to those of each sample, but not to those of an
+    episode, from its first frame on.
 
     Args:
         setup: What to make.
@@ -97,6 +109,7 @@ class SampleMaker:
         """
         if type(index) is not int or index < 0:
             raise ConfigError(f"index is {index!r}, expected an integer, 0 or more.")
+        self._pictures.prepare()
         if self.setup.output.animate:
             yield from self._play(index)
         else:
@@ -138,7 +151,7 @@ class SampleMaker:
                     self._restore_left()
                     camera = camera_of(scene, name)
                     changes = self._randomize(None, scene, camera, index, (index,))
-                    sample = self._make(scene, camera, name, index, [changes], is_first=True)
+                    sample = self._make(scene, camera, name, index, changes, is_first=True)
                 yield sample
         finally:
             if self._restores:
@@ -153,9 +166,9 @@ class SampleMaker:
                         self._restore_left()
                         camera = camera_of(scene, name)
                         episode = self._go_to(scene, index, frame)
-                        changes = self._randomize("sample", scene, camera, index, (index, frame))
+                        changes = self._randomize("sample", scene, camera, index, frame_address(output, index, frame))
                         is_first = frame == output.frame_start
-                        sample = self._make(scene, camera, name, index, [episode.changes, changes], is_first)
+                        sample = self._make(scene, camera, name, index, changes, is_first, episode.changes)
                     yield sample
         finally:
             if self._episode is None or self._episode.index == index:
@@ -203,15 +216,15 @@ class SampleMaker:
         camera: bpy.types.Object,
         name: str,
         index: int,
-        changes: list[randomize.Changes | None],
+        changes: randomize.Changes,
         is_first: bool,
+        of_episode: randomize.Changes | None = None,
     ) -> dict[str, Any]:
-        """The sample of the scene as it is; puts back the last of the changes, or remembers to."""
+        """The sample of the scene as it is; puts back the changes, those of the episode apart, or remembers to."""
         output = self.setup.output
-        last = changes[-1]
         try:
             view = Camera(camera, shape=(output.height, output.width))
-            sample: dict[str, Any] = {"image": self._pictures.draw(view)}
+            sample: dict[str, Any] = {"image": self._pictures.draw(view, changes)}
             if output.labels or output.annotate:
                 if name not in self._labels:
                     self._labels[name] = Labels(output, view)
@@ -219,17 +232,16 @@ class SampleMaker:
             sample |= {"frameid": scene.frame_current, "camera": camera.name}
             if output.animate:
                 sample["episode"] = index
-            for one in changes:
-                if one is not None:
-                    one.post_frame(sample, scene.frame_current)
+            if of_episode is not None:
+                of_episode.post_frame(sample, scene.frame_current)
+            changes.post_frame(sample, scene.frame_current)
         except BaseException:
-            if last is not None:
-                last.restore()
+            changes.restore()
             raise
-        if self._restores and last is not None:
-            last.restore()
+        if self._restores:
+            changes.restore()
         else:
-            self._left = last
+            self._left = changes
         return sample
 
     def _leave(self) -> None:

@@ -1,7 +1,7 @@
 """The script of scenes that are launched without one: streams what is set up in the scene.
 
 Arguments after those of the launcher: `--share K N` makes the indices K, K + N, ... instead of those of this instance;
-`--first INDEX` begins at that index, or the first of the share after it.
+`--first INDEX` begins at that index, or the first of the share after it; `--scene NAME` is for files with several scenes.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from typing import NoReturn
 import bpy
 
 from ...errors import ConfigError, RandomizeError, SceneError
+from ...wire import LaunchArguments
 from .. import compat
 from ..arguments import parse_blendtorch_args
 from ..output_channel import BlenderOutputChannel
@@ -37,6 +38,7 @@ def run() -> None:
         ConfigError: An argument has the wrong form.
     """
     # Before the launcher hears that this runs: entering it tells then what is wrong.
+    _open_scene()
     setup = setup_of(bpy.context.scene)
     args, rest = parse_blendtorch_args()
     number, count, first = _parse(rest, args.btid, args.num_instances)
@@ -49,6 +51,23 @@ def run() -> None:
             pass
     else:
         _run_by_timer(steps, channel)
+
+
+def _open_scene() -> None:
+    """Makes the scene that is asked for the context's.
+
+    Raises:
+        SceneError: There is none of that name.
+    """
+    words = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
+    name = _options(LaunchArguments.parse(words)[1]).scene
+    if name is None or name == bpy.context.scene.name:
+        return
+    scene = bpy.data.scenes.get(name)
+    if scene is None:
+        there = ", ".join(repr(other.name) for other in bpy.data.scenes)
+        raise SceneError(f"there is no scene {name!r} in {bpy.data.filepath or 'the default file'}, only {there}.")
+    bpy.context.window.scene = scene
 
 
 def setup_of(scene: bpy.types.Scene) -> SceneSetup:
@@ -121,16 +140,21 @@ def _run_by_timer(steps: Iterator[None], channel: BlenderOutputChannel) -> None:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message}. A scene without a script takes --share K N and --first INDEX.")
+        raise ConfigError(f"{message}. A scene without a script takes --share K N, --first INDEX and --scene NAME.")
+
+
+def _options(rest: Sequence[str]) -> argparse.Namespace:
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--share", nargs=2, type=int)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--scene")
+    return parser.parse_args(rest)
 
 
 def _parse(rest: Sequence[str], btid: int, num_instances: int) -> tuple[int, int, int]:
     """Number and size of the share, and the first index."""
-    parser = _Parser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--share", nargs=2, type=int, default=[btid, num_instances])
-    parser.add_argument("--first", type=int, default=0)
-    options = parser.parse_args(rest)
-    number, count = options.share
+    options = _options(rest)
+    number, count = options.share or (btid, num_instances)
     if not 0 <= number < count:
         raise ConfigError(f"--share is {number} {count}, expected K and N with 0 <= K < N.")
     if options.first < 0:

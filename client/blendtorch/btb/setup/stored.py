@@ -36,12 +36,11 @@ def to_json(setup: SceneSetup) -> dict[str, Any]:
     for name in SECTIONS:
         data[name] = _plain(asdict(getattr(setup, name)))
     data["randomizers"] = [_of_randomizer(one) for one in setup.randomizers]
-    unknown = dict(setup.unknown)
-    entries = unknown.pop(_OF_CLASSES, {})
+    of_output = setup.unknown.get("output", {})
     for entry in data["output"]["classes"]:
-        for name, value in entries.get(_key_of(entry), {}).items():
+        for name, value in of_output.get("classes", {}).get(_key_of(entry), {}).items():
             entry.setdefault(name, value)
-    for name, value in unknown.items():
+    for name, value in setup.unknown.items():
         if name in SECTIONS and isinstance(value, Mapping):
             data[name] = {**value, **data[name]}
         else:
@@ -117,10 +116,10 @@ def load(scene: bpy.types.Scene) -> tuple[SceneSetup | None, list[str]]:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
         return None, [f"{where} is not the JSON text that BlendTorch saves ({error}): it begins {_short(text)}."]
-    return from_json(data)
-
-
-_OF_CLASSES = "output.classes"
+    try:
+        return from_json(data)
+    except RecursionError:
+        return None, [f"{where} has lists within lists within lists, too many to be read: BlendTorch did not write it."]
 
 
 def _migrated(data: dict[str, Any], problems: list[str]) -> dict[str, Any]:
@@ -193,7 +192,9 @@ def _classes(value: Any, unknown: dict[str, Any], problems: list[str]) -> tuple[
             continue
         for key in item:
             if key not in known:
-                unknown.setdefault(_OF_CLASSES, {}).setdefault(_key_of(item), {})[key] = item[key]
+                # Where the list of classes is, which is known, there are those of its entries.
+                of_classes = unknown.setdefault("output", {}).setdefault("classes", {})
+                of_classes.setdefault(_key_of(item), {})[key] = item[key]
                 problems.append(_not_known(f"{where}.{key}"))
     return tuple(entries)
 
@@ -209,8 +210,9 @@ def _randomizers(value: Any, problems: list[str]) -> tuple[Any, ...]:
         # Whatever is wrong with what somebody has saved, the rest is to be read.
         except (BlendTorchError, TypeError, ValueError, KeyError, AttributeError) as error:
             kind = item.get("type") if isinstance(item, Mapping) else None
-            problems.append(f"randomizer {number} ({_short(kind or item)}) cannot be used and is kept muted: {error}")
-            read.append(UnknownRandomizer(item, str(error)))
+            words = _cut(str(error), 1000)
+            problems.append(f"randomizer {number} ({_short(kind or item)}) cannot be used and is kept muted: {words}")
+            read.append(UnknownRandomizer(item, words))
     return tuple(read)
 
 
@@ -235,5 +237,8 @@ def _not_known(path: str) -> str:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return _cut(repr(value), 60)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 3] + "..."
