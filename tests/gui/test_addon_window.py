@@ -1,0 +1,354 @@
+"""The add-on as it is shipped, in a window: installed from its zip, worked with by mouse and keys, watched from outside."""
+
+import contextlib
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from blendtorch import btt
+
+from .addon_window import AddonWindow
+from .conftest import only_newest
+from .window import Rectangle, wait_for
+
+SIZE = 64
+# Parts of the display for the pictures of docs/panel.md.
+WINDOW = Rectangle(0, 0, 1060, 700)
+PREVIEW = Rectangle(0, 0, 1280, 1024)
+MENU = Rectangle(440, 80, 620, 420)
+ENGINE = "addon('engine').engine"
+WORKERS = "addon('workers')"
+
+
+def test_from_the_zip_to_batches(open_window, tmp_path):
+    """What docs/panel.md tells a stranger to do; `make panel-screenshots` makes its pictures of it."""
+    with open_window() as window:
+        assert_bundled(window)
+        window.open_tab()
+        window.step("tab")
+        window.picture("tab", WINDOW)
+        traces = Traces(window)
+
+        window.open_panel("Randomizers")
+        window.add_randomizer("Rotation")
+        window.step("randomizer")
+        window.picture("randomizers")
+        (entry,) = window.get("[(r.type, r.target_name) for r in bpy.context.scene.blendtorch.randomizers]")
+        assert entry == ["Rotation", "Cube"]
+        window.press(r"blendtorch\.preview\(")
+        window.wait_for_preview()
+        window.step("preview")
+        window.picture("preview", PREVIEW)
+        width, height = window.get("list(bpy.data.images['BlendTorch Preview'].size)")
+        assert width >= 3 * 320
+        assert height >= 3 * 240
+        assert window.get(f"{ENGINE}.last_error") == ""
+        window.close_preview()
+
+        window.open_panel("Output")
+        window.step("output")
+        window.picture("output")
+        window.open_panel("Stream")
+        port = free_port()
+        window.fill(r"stream\.port", str(port))
+        assert window.get("bpy.context.scene.blendtorch.stream.port") == port
+        window.press("stream_start")
+        window.wait_for(f"{ENGINE}.is_streaming()", 10)
+        code = window.press_and_copy("copy_client_snippet")
+        window.step("streaming")
+        window.picture("stream")
+        address = f"tcp://127.0.0.1:{port}"
+        assert address in code
+        assert "(8, 240, 320, 3)" in run_client(code)
+        batches = receive(address, 3)
+        window.step("received")
+        assert all(batch["image"].shape == (4, 240, 320, 3) for batch in batches)
+        indices = np.concatenate([batch["btindex"] for batch in batches])
+        assert len(set(indices.tolist())) == 12
+        first = batches[0]["image"]
+        assert (first[0] != first[1]).any()  # the cube turns
+        assert all(batch["ids"].numpy().any() for batch in batches)
+
+        window.open_panel("Recording")
+        folder = tmp_path / "recording"
+        window.run(f"r = bpy.context.scene.blendtorch.recording\nr.folder, r.num_samples = {str(folder)!r}, 40")
+        window.press("record_start")
+        window.wait_for(f"{ENGINE}.stats is not None and {ENGINE}.stats.recorded > 10", 60)
+        window.step("recording")
+        window.picture("recording")
+        window.wait_for(f"not {ENGINE}.is_recording()", 60)
+        window.step("recorded")
+        recording = btt.Recording(folder)
+        assert len(recording) == 40
+        assert recording[0]["image"].shape == (240, 320, 3)
+
+        window.open_panel("Workers")
+        window.press("workers_launch")
+        window.wait_for(f"sum(one.state == 'running' for one in {WORKERS}.states()) == 2", 90)
+        receive_of_all(address, window.get(f"{ENGINE}.next_index"), shares=3)
+        time.sleep(1)  # the panel's figures
+        window.step("workers")
+        window.picture("workers")
+        window.press("workers_stop")
+        window.step("workers-stopped")
+        window.open_panel("Stream")
+        window.press("stream_stop")
+        window.step("stopped")
+        traces.assert_none()
+        assert window.close() == 0
+
+
+@only_newest
+def test_escape_stops_everything(open_window, tmp_path):
+    with open_window() as window:
+        window.open_tab()
+        traces = Traces(window)
+        small(window, vary=True)
+        address = start_all(window, tmp_path / "recording")
+        receive(address, 2)
+        window.step("all-run")
+        window.focus_view()
+        window.key("Escape")
+        window.wait_for(f"not {ENGINE}.state.running", 30)
+        window.step("escaped")
+        traces.assert_none()
+        assert window.close() == 0
+
+
+@only_newest
+def test_undo_while_it_streams(open_window):
+    """An undo replaces all data; the stream goes on with the scene as it is then."""
+    with open_window() as window:
+        window.open_tab()
+        small(window, vary=True)
+        address = start(window)
+        receive(address, 2)
+        window.run("with view():\n    bpy.ops.transform.translate(value=(0, 0, 0.5))\n    bpy.ops.ed.undo_push()")
+        receive(address, 2)
+        window.focus_view()
+        window.key("ctrl+z")
+        batches = receive(address, 4)
+        window.step("undone")
+        assert all(batch["ids"].numpy().any() for batch in batches)
+        assert window.get("list(bpy.data.objects['Cube'].rotation_euler)") == [0, 0, 0]
+        window.key("ctrl+shift+z")
+        receive(address, 2)
+        window.step("redone")
+        assert window.get(f"{ENGINE}.last_error") == ""
+        assert window.close() == 0
+
+
+@only_newest
+def test_file_load_while_all_runs(open_window, tmp_path):
+    with open_window() as window:
+        window.open_tab()
+        traces = Traces(window)
+        small(window, vary=True)
+        address = start_all(window, tmp_path / "recording")
+        receive(address, 2)
+        window.run(f"bpy.ops.wm.save_as_mainfile(filepath={str(tmp_path / 'saved.blend')!r})")
+        receive(address, 2)  # saving stops nothing
+        window.run(f"bpy.ops.wm.open_mainfile(filepath={str(tmp_path / 'saved.blend')!r})")
+        window.wait_for(f"not {ENGINE}.state.running", 30)
+        window.step("loaded")
+        traces.assert_none()
+        assert window.get("len(bpy.context.scene.blendtorch.randomizers)") == 1
+        assert window.get("bpy.context.scene.blendtorch.output.width") == SIZE
+        assert len(btt.Recording(tmp_path / "recording")) > 0
+        receive(start(window), 2)  # and all works again
+        assert window.close() == 0
+
+
+@only_newest
+def test_disable_while_all_runs(open_window, tmp_path):
+    switch = "bpy.ops.preferences.addon_{}(module='bl_ext.user_default.blendtorch')"
+    with open_window() as window:
+        window.run(switch.format("disable"))
+        traces = Traces(window)
+        window.run(switch.format("enable"))
+        window.open_tab()
+        small(window, vary=True)
+        receive(start_all(window, tmp_path / "recording"), 2)
+        window.run(switch.format("disable"))
+        window.step("disabled")
+        traces.assert_none()
+        assert window.get("hasattr(bpy.context.scene, 'blendtorch')") is False
+        window.run(switch.format("enable"))
+        window.open_tab()
+        window.step("enabled-again")
+        small(window)
+        receive(start(window), 2)
+        assert window.close() == 0
+
+
+@only_newest
+def test_quit_while_all_runs(open_window, tmp_path):
+    with open_window() as window:
+        small(window, vary=True)
+        receive(start_all(window, tmp_path / "recording"), 2)
+        assert window.close() == 0
+    assert len(btt.Recording(tmp_path / "recording")) > 0
+
+
+def test_several_windows(open_window):
+    """Each window has a GPU context of its own, and any of them may be active when a sample is made."""
+    with open_window() as window:
+        window.open_tab()
+        small(window, vary=True)
+        address = start(window)
+        receive(address, 1)
+        window.run("with view():\n    bpy.ops.wm.window_new()")
+        window.wait_for("len(bpy.context.window_manager.windows) == 2")
+        window.step("two")
+        batches = receive(address, 4)
+        window.run(
+            "w = bpy.context.window_manager.windows[1]\nwith bpy.context.temp_override(window=w):\n"
+            "    bpy.ops.wm.window_close()"
+        )
+        window.focus()
+        batches += receive(address, 4)
+        window.step("one-again")
+        assert window.get(f"{ENGINE}.last_error") == ""
+        assert all(batch["ids"].numpy().any(axis=(1, 2)).all() for batch in batches)
+        assert all(batch["image"].numpy().std(axis=(1, 2, 3)).min() > 1 for batch in batches)
+        assert window.close() == 0
+
+
+@only_newest
+def test_port_taken(open_window):
+    with open_window() as window, socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        window.open_tab()
+        small(window)
+        window.run(f"bpy.context.scene.blendtorch.stream.port = {port}")
+        window.press("stream_start")
+        window.wait_for(f"{ENGINE}.last_error", 10)
+        window.step("port-taken")
+        window.key("Escape")  # the message at the pointer
+        assert re.search(f"Port {port} .* is taken", window.get(f"{ENGINE}.last_error"))
+        assert window.close() == 0
+
+
+@only_newest
+def test_right_click_on_a_field(open_window):
+    """Randomize with BlendTorch, on the cube's Z location in the tab Item."""
+    with open_window() as window:
+        window.open_tab("Item")
+        window.click(*window.find(r"^location\[2\]"), button=3)
+        window.step("menu")
+        window.picture("right-click", MENU)
+        window.key("Up", "Return")
+        window.open_tab()
+        window.open_panel("Randomizers")
+        window.step("added")
+        entry = "bpy.context.scene.blendtorch.randomizers[0]"
+        assert window.get(f"[{entry}.type, {entry}.target_name, {entry}.data_path, {entry}.index]") == [
+            "Property",
+            "Cube",
+            "location",
+            2,
+        ]
+        assert window.close() == 0
+
+
+# What the tests share
+
+
+def assert_bundled(window: AddonWindow) -> None:
+    """What is imported came with the zip."""
+    window.run("import blendtorch, zmq")
+    for module in ("blendtorch", "zmq"):
+        assert "/extensions/.local/lib/" in window.get(f"{module}.__file__")
+
+
+def small(window: AddonWindow, vary: bool = False) -> None:
+    """Small pictures, which software draws in milliseconds; and one that varies."""
+    window.run(f"s = bpy.context.scene.blendtorch\ns.output.width = s.output.height = {SIZE}")
+    if vary:
+        window.run("with view():\n    bpy.ops.blendtorch.randomizer_add(type='Rotation')")
+    window.run("with view():\n    bpy.ops.ed.undo_push()")
+
+
+def start(window: AddonWindow) -> str:
+    """Starts the stream, and gives its address."""
+    window.run("with view():\n    bpy.ops.blendtorch.stream_start()")
+    return window.get(f"{ENGINE}.endpoint.address")
+
+
+def start_all(window: AddonWindow, folder: Path) -> str:
+    """Has it stream, record and launch workers, and gives the address."""
+    window.run(
+        f"s.recording.folder = {str(folder)!r}\ns.recording.num_samples = 0\ns.workers.instances = 1\n"
+        "with view():\n    bpy.ops.blendtorch.stream_start()\n    bpy.ops.blendtorch.record_start()\n"
+        "    bpy.ops.blendtorch.workers_launch()"
+    )
+    return window.get(f"{ENGINE}.endpoint.address")
+
+
+def free_port() -> int:
+    """A port that nobody listens at."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def run_client(code: str) -> str:
+    """Runs what the panel copies to the clipboard for two batches, in a Python of its own; gives what it prints."""
+    code = code.replace("batch_size=8", "batch_size=8, num_batches=2")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def receive(address: str, batches: int) -> list[dict]:
+    """Some batches of a stream, in this process."""
+    with contextlib.closing(iter(btt.StreamLoader(address, batch_size=4, timeoutms=60_000))) as loader:
+        return [next(loader) for _ in range(batches)]
+
+
+def receive_of_all(address: str, first: int, shares: int) -> None:
+    """Receives until samples of all have come: of indices from `first` on the window and each worker make every n-th."""
+    seen = set()
+    deadline = time.monotonic() + 60
+    with contextlib.closing(iter(btt.StreamLoader(address, batch_size=4, timeoutms=60_000))) as loader:
+        while len(seen) < shares:
+            seen |= {index % shares for index in next(loader)["btindex"].tolist() if index >= first}
+            assert time.monotonic() < deadline, f"of {shares} shares only {seen} have come"
+
+
+class Traces:
+    """What a Blender has that the add-on could leave behind."""
+
+    def __init__(self, window: AddonWindow) -> None:
+        self._window = window
+        self._before = self._look()
+
+    def _look(self) -> dict[str, object]:
+        process = psutil.Process(self._window.process.pid)
+        inside = self._window.run(
+            "import threading\n"
+            "lists = {name: getattr(bpy.app.handlers, name) for name in dir(bpy.app.handlers)}\n"
+            "result = {'threads': sorted(t.name for t in threading.enumerate() if t.name != 'MainThread'),\n"
+            "    'keys': sum(len(k.keymap_items) for k in bpy.context.window_manager.keyconfigs.addon.keymaps),\n"
+            "    'handlers': {name: len(them) for name, them in lists.items() if isinstance(them, list)}}"
+        )
+        return {
+            **inside,
+            "sockets": sorted(str(one.laddr) for one in process.net_connections("tcp") if one.status == "LISTEN"),
+            "children": [child.name() for child in process.children(recursive=True)],
+            "shared": [file.path for file in process.open_files() if "/blendtorch-" in file.path],
+        }
+
+    def assert_none(self) -> None:
+        """Fails when something is there, after some seconds, that was not at first."""
+        with contextlib.suppress(TimeoutError):
+            wait_for(lambda: self._look() == self._before, "nothing to be left", 15)
+        assert self._look() == self._before
