@@ -1,7 +1,7 @@
 """Randomizers of materials: the Principled BSDF of their nodes, and what the Solid view shows in its place."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from ...errors import RandomizeError
 from . import find
@@ -48,27 +48,22 @@ class MaterialColor(Randomizer):
         check_color(self.distribution, self.space)
 
 
-@register
 @dataclass(frozen=True)
-class MaterialRoughness(Randomizer):
-    """How rough the surface is: from 0, a mirror, to 1.
-
-    Attributes:
-        target: Of type MATERIAL, or OBJECT or COLLECTION: the materials in their slots, each once.
-        distribution: From 0 to 1.
-    """
+class _PrincipledNumber(Randomizer):
+    """A number from 0 to 1 that the Principled BSDF has as an input, and the material for Solid shading."""
 
     target: Target
     distribution: Distribution
 
     TARGETS = MATERIALS
+    INPUT: ClassVar[str]  # of the node; the material's attribute is called the same in lower case
 
     def apply(self, ctx: Context) -> None:
         """Draws one number of each material."""
         for material in find.materials(ctx, self.target):
             value = within(number(self.distribution, ctx.rng), 0.0, 1.0)
-            set_inputs(ctx, material, "Roughness", value)
-            ctx.change(material, "roughness", value)
+            set_inputs(ctx, material, self.INPUT, value)
+            ctx.change(material, self.INPUT.lower(), value)
 
     def check(self, ctx: Context) -> None:
         """Looks for the materials, and whether the distribution gives numbers from 0 to 1."""
@@ -78,7 +73,20 @@ class MaterialRoughness(Randomizer):
 
 @register
 @dataclass(frozen=True)
-class MaterialMetallic(Randomizer):
+class MaterialRoughness(_PrincipledNumber):
+    """How rough the surface is: 0 is a mirror.
+
+    Attributes:
+        target: Of type MATERIAL, or OBJECT or COLLECTION: the materials in their slots, each once.
+        distribution: From 0 to 1.
+    """
+
+    INPUT = "Roughness"
+
+
+@register
+@dataclass(frozen=True)
+class MaterialMetallic(_PrincipledNumber):
     """Whether it is metal (1) or not (0).
 
     Attributes:
@@ -86,22 +94,7 @@ class MaterialMetallic(Randomizer):
         distribution: From 0 to 1; real things are one or the other: `Choice((0.0, 1.0))`.
     """
 
-    target: Target
-    distribution: Distribution
-
-    TARGETS = MATERIALS
-
-    def apply(self, ctx: Context) -> None:
-        """Draws one number of each material."""
-        for material in find.materials(ctx, self.target):
-            value = within(number(self.distribution, ctx.rng), 0.0, 1.0)
-            set_inputs(ctx, material, "Metallic", value)
-            ctx.change(material, "metallic", value)
-
-    def check(self, ctx: Context) -> None:
-        """Looks for the materials, and whether the distribution gives numbers from 0 to 1."""
-        check_materials(find.materials(ctx, self.target))
-        check_number(self.distribution, 0.0, 1.0)
+    INPUT = "Metallic"
 
 
 def check_materials(materials: list[Any]) -> None:
