@@ -84,6 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BuildError as error:
         print(f"build_addon: {error}", file=sys.stderr)
         return 1
+    print("`blendtorch addon install --blender PATH` installs the one that fits that Blender.")
     return 0
 
 

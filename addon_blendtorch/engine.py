@@ -30,7 +30,7 @@ from .making import Making
 from .pace import Pace
 from .preferences import cache_folder
 from .producer import Share
-from .properties import to_setup
+from .properties import to_setup, to_setup_unfinished
 from .redraw import redraw
 from .scenes import scene_context
 from .shown import Shown
@@ -47,6 +47,7 @@ class Engine:
         stats: What the hub has done, looked at twice a second; stays when the hub is gone.
         making: What makes the samples of the window, and of which indices.
         notice: What is worth knowing and no error.
+        on_start: Called when something was started: others forget there what has gone wrong before.
         on_stop: Called by `stop_all`: others stop there what they have started.
         endpoint: Where the stream is bound; None while there is none.
     """
@@ -54,6 +55,7 @@ class Engine:
     def __init__(self) -> None:
         self.stats: HubStats | None = None
         self.notice = ""
+        self.on_start: list[Callable[[], None]] = []
         self.on_stop: list[Callable[[], None]] = []
         self.endpoint: Endpoint | None = None
         self._workers = False
@@ -117,6 +119,17 @@ class Engine:
     def traceback(self) -> str:
         """The latest error's; "" if it has none."""
         return self._errors.traceback
+
+    def forget_outdated_errors(self, scene: bpy.types.Scene) -> None:
+        """Forgets errors whose settings were changed since they were first drawn."""
+        if self._errors.by_name:
+            self._errors.forget_outdated(scene, to_setup_unfinished(scene))
+
+    def note_started(self, name: str, errors_before: dict[str, str]) -> None:
+        """Something goes well: forgets what had gone wrong before."""
+        self._errors.began(name, errors_before)
+        for forget in list(self.on_start):
+            forget()
 
     # Streaming and recording
 
@@ -284,7 +297,7 @@ class Engine:
         self._errors.mark(scene_uid, number, error)
 
     def tell(self, name: str, words: str) -> None:
-        """Notes what has gone wrong by what was told of it; see `errors` for the name."""
+        """Notes what has gone wrong by what was told of it, "" for nothing; see `errors` for the name."""
         self._errors.tell(name, words)
 
     def stop_job(self) -> None:
@@ -354,10 +367,11 @@ class Engine:
         self.reset()
         self._errors.forget(name, scene)
         self.notice = ""
-        uid = scene.session_uid
+        uid, before = scene.session_uid, dict(self.errors)
         try:
             with scene_context(uid):
                 yield to_setup(scene)
+            self.note_started(name, before)
         except BaseException as error:
             self._errors.mark(uid, getattr(error, "number", None), error)
             self._errors.note(name, error)

@@ -43,9 +43,7 @@ class Watch:
             return
         engine.stats = stats = engine.hub.stats()
         for name in ("stream", "recording", "workers"):
-            told = getattr(stats, f"{name}_error")
-            if told:
-                engine.tell(name, str(told))
+            engine.tell(name, str(getattr(stats, f"{name}_error") or ""))
         if engine.is_recording() and not stats.recording:
             engine.notice = "" if stats.recording_error else f"The recording has all its {stats.recorded} samples."
             engine.stop_recording()

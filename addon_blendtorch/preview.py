@@ -13,6 +13,7 @@ from blendtorch.btb.setup import SceneSetup
 from blendtorch.errors import BlendTorchError
 
 from .engine import engine
+from .engine_errors import in_words
 from .preview_picture import grid, png, with_boxes
 from .preview_text import text_mask
 from .redraw import redraw, redraw_image_editors
@@ -104,7 +105,7 @@ class BLENDTORCH_OT_preview(bpy.types.Operator):
         try:
             engine.start_job("preview", scene, lambda setup: PreviewJob(setup, scene.session_uid))
         except BlendTorchError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, in_words(error))
             return {"CANCELLED"}
         if bpy.app.background:  # no timer runs, and nobody waits for the window
             while engine.state.preview:

@@ -10,6 +10,7 @@ import bpy
 from blendtorch.errors import BlendTorchError
 
 from .engine import engine
+from .engine_errors import in_words
 
 
 class BLENDTORCH_OT_randomize_once(bpy.types.Operator):
@@ -35,7 +36,7 @@ class BLENDTORCH_OT_randomize_once(bpy.types.Operator):
         try:
             index = engine.randomize_once(context.scene)
         except BlendTorchError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, in_words(error))
             return {"CANCELLED"}
         self.report({"INFO"}, f"BlendTorch: sample {index}")
         return {"FINISHED"}

@@ -7,6 +7,7 @@ import bpy
 from blendtorch.errors import BlendTorchError
 
 from .engine import engine
+from .engine_errors import in_words
 from .stream_operators import NO_TIMERS
 
 
@@ -30,7 +31,7 @@ class BLENDTORCH_OT_record_start(bpy.types.Operator):
         try:
             engine.start_recording(context.scene)
         except BlendTorchError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, in_words(error))
             return {"CANCELLED"}
         if bpy.app.background:
             self.report({"WARNING"}, NO_TIMERS)

@@ -8,6 +8,7 @@ from blendtorch.errors import BlendTorchError
 
 from .client_snippet import snippet, write_launch_info
 from .engine import engine
+from .engine_errors import in_words
 from .preferences import cache_folder
 from .stream_address import folder_in
 
@@ -37,7 +38,7 @@ class BLENDTORCH_OT_stream_start(bpy.types.Operator):
         try:
             address = engine.start_stream(context.scene)
         except BlendTorchError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, in_words(error))
             return {"CANCELLED"}
         if bpy.app.background:
             self.report({"WARNING"}, NO_TIMERS)

@@ -109,6 +109,7 @@ def launch(scene: bpy.types.Scene, *, as_saved: bool = False) -> None:
     engine.making.share = Share(0, num_workers + 1, first)
     _run = _Run(WorkerLaunch(launcher, num_workers, logs), folder)
     _run.workers.start()
+    engine.note_started("workers", dict(engine.errors))
     atexit.register(close)
     if not bpy.app.timers.is_registered(_tick):
         bpy.app.timers.register(_tick, first_interval=_POLL_EVERY_S, persistent=True)
@@ -216,6 +217,11 @@ def _drop() -> None:
     _run = None
 
 
+def _forget_error() -> None:
+    if _run is not None:
+        _run.error = ""
+
+
 @persistent
 def _load_pre(*_: Any) -> None:
     stop()
@@ -250,6 +256,7 @@ def register() -> None:
     """Has workers end with the file that they are of, and when everything is stopped."""
     bpy.app.handlers.load_pre.append(_load_pre)
     engine.on_stop.append(stop)
+    engine.on_start.append(_forget_error)
 
 
 def unregister() -> None:
@@ -257,4 +264,6 @@ def unregister() -> None:
     close()
     if stop in engine.on_stop:
         engine.on_stop.remove(stop)
+    if _forget_error in engine.on_start:
+        engine.on_start.remove(_forget_error)
     bpy.app.handlers.load_pre.remove(_load_pre)

@@ -2,7 +2,7 @@
 
 import bpy
 
-from . import main, output, randomizers, recording, stream, workers
+from . import main, messages, output, randomizers, recording, stream, workers
 
 CLASSES = (
     *main.CLASSES,
@@ -11,5 +11,6 @@ CLASSES = (
     *randomizers.CLASSES,
     *recording.CLASSES,
     *workers.CLASSES,
+    *messages.CLASSES,
 )
 register, unregister = bpy.utils.register_classes_factory(CLASSES)

@@ -48,11 +48,16 @@ def draw_figures(layout: bpy.types.UILayout, figures: list[tuple[str, str]]) -> 
 def draw_error(layout: bpy.types.UILayout, context: bpy.types.Context, error: str) -> None:
     """An error in words, in a box of its own."""
     if error:
-        draw_text(layout.box(), context, error, icon="ERROR", alert=True, indent_px=16)
+        draw_text(layout.box(), context, as_sentence(error), icon="ERROR", alert=True, indent_px=16)
+
+
+def as_sentence(message: str) -> str:
+    """A message with a capital at its beginning."""
+    return message[:1].upper() + message[1:]
 
 
 def draw_engine_error(layout: bpy.types.UILayout, context: bpy.types.Context, name: str) -> None:
-    """What has gone wrong with the stream, the recording, ..., unless the main panel says it already."""
+    """What has gone wrong with the stream, the recording, ..., unless it is the one below all panels."""
     error = engine.errors.get(name, "")
     if error != engine.last_error:
         draw_error(layout, context, error)

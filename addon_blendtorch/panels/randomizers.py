@@ -3,7 +3,7 @@
 import bpy
 
 from ..properties.kinds import KINDS, OTHER
-from .base import MAIN, SidebarPanel
+from .base import MAIN, SidebarPanel, draw_error
 from .randomizer_fields import draw_common, draw_fields, missing_target
 from .wrapped_text import draw_text
 
@@ -74,8 +74,7 @@ class BLENDTORCH_PT_randomizers(SidebarPanel, bpy.types.Panel):
 
 
 def _draw_entry(layout: bpy.types.UILayout, context: bpy.types.Context, entry: bpy.types.PropertyGroup) -> None:
-    if entry.error:
-        draw_text(layout.box(), context, entry.error, icon="ERROR", alert=True, indent_px=16)
+    draw_error(layout, context, entry.error)
     column = layout.column()
     column.active = not entry.mute
     if entry.type != OTHER:

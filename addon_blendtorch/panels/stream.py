@@ -53,8 +53,15 @@ def _draw_state(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -
         ]
     draw_figures(layout, figures)
     if stats is not None:
-        size = max(settings.queue_size, 1)
-        layout.progress(factor=min(1.0, stats.waiting / size), text=f"Queue: {stats.waiting} of {size}")
+        _draw_waiting(layout, stats.waiting, max(settings.queue_size, 1))
+
+
+def _draw_waiting(layout: bpy.types.UILayout, waiting: int, size: int) -> None:
+    """What clients do not have for certain: in the queue, on its way to each of them, in the window's hands."""
+    if waiting <= size:  # more is no fault: each client is sent some ahead
+        layout.progress(factor=waiting / size, text=f"Waiting: {waiting} of {size}")
+    else:
+        layout.label(text=f"Waiting: {waiting} samples", translate=False)
 
 
 CLASSES = (BLENDTORCH_PT_stream,)

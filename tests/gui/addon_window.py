@@ -77,7 +77,8 @@ class AddonWindow(Window):
         """Makes a picture of docs/panel.md, by default of the tab."""
         if self._documents is not None:
             self.settle()
-            self.screenshot(self._documents / f"panel-{name}.png", part or self._panel())
+            file = self.screenshot(self._documents / f"panel-{name}.png", part or self._panel())
+            Image.open(file).convert("RGB").quantize(128).save(file, optimize=True)  # a third of the size
 
     def _panel(self) -> Rectangle:
         """The part of the sidebar that is in use: below it the viewport's grid shows."""
@@ -125,6 +126,7 @@ class AddonWindow(Window):
 
     def header(self, name: str) -> tuple[int, int]:
         """Where the header of a panel is: found by its colour, which is changed for it."""
+        self.focus_view()  # a tooltip may cover headers
         self.run(TITLES_IN_MAGENTA)
         try:
             rows = wait_for(self._rows_of_headers, f"{len(PANELS)} headers to be seen", 10)
@@ -173,9 +175,11 @@ class AddonWindow(Window):
             for y in range(sidebar.top + 4, sidebar.top + sidebar.height, 9):
                 self.move(x, y)
                 button = self.get("button()")
-                if button and re.search(pattern, button):
-                    return x, y + 2
                 seen[button] = None
+                if button and re.search(pattern, button):
+                    self.settle()  # a Blender that is busy tells of where the pointer was before
+                    if re.search(pattern, self.get("button()")):
+                        return x, y + 2
         raise BlenderError(f"no button in the sidebar is {pattern!r}. There are:\n" + "\n".join(seen))
 
     def add_randomizer(self, label: str) -> None:

@@ -112,10 +112,14 @@ def profile(provided, zips, large_display, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def open_window(provided, profile, large_display, leaves_nothing, tmp_path, request):  # noqa: F811
-    """Opens windows of the Blender that has the add-on, in a copy of that profile; ends them after the test."""
-    home = tmp_path / "home"
-    shutil.copytree(profile, home)
+def home(profile, tmp_path) -> Path:
+    """A copy of that home folder, for one test."""
+    return shutil.copytree(profile, tmp_path / "home")
+
+
+@pytest.fixture
+def open_window(provided, home, large_display, leaves_nothing, request):  # noqa: F811
+    """Opens windows of the Blender that has the add-on, and ends them after the test."""
     opened = []
     documents = os.environ.get("BLENDTORCH_PANEL_IMAGES")  # `make panel-screenshots`
 
@@ -135,3 +139,4 @@ def open_window(provided, profile, large_display, leaves_nothing, tmp_path, requ
     yield start
     for window in opened:
         window.kill()
+    shutil.rmtree(leaves_nothing / "blender", ignore_errors=True)  # where Blender 4.3 keeps shaders

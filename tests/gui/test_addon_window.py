@@ -20,8 +20,8 @@ from .window import Rectangle, wait_for
 SIZE = 64
 # Parts of the display for the pictures of docs/panel.md.
 WINDOW = Rectangle(0, 0, 1060, 700)
-PREVIEW = Rectangle(0, 0, 1280, 1024)
-MENU = Rectangle(440, 80, 620, 420)
+PREVIEW = Rectangle(120, 140, 1040, 780)
+MENU = Rectangle(620, 80, 440, 490)
 ENGINE = "addon('engine').engine"
 WORKERS = "addon('workers')"
 
@@ -62,29 +62,30 @@ def test_from_the_zip_to_batches(open_window, tmp_path):
         window.wait_for(f"{ENGINE}.is_streaming()", 10)
         code = window.press_and_copy("copy_client_snippet")
         window.step("streaming")
-        window.picture("stream")
         address = f"tcp://127.0.0.1:{port}"
         assert address in code
         assert "(8, 240, 320, 3)" in run_client(code)
-        batches = receive(address, 3)
-        window.step("received")
+        with contextlib.closing(iter(btt.StreamLoader(address, batch_size=4, timeoutms=60_000))) as loader:
+            batches = [next(loader) for _ in range(5)]
+            window.step("received")
+            window.picture("stream")
         assert all(batch["image"].shape == (4, 240, 320, 3) for batch in batches)
         indices = np.concatenate([batch["btindex"] for batch in batches])
-        assert len(set(indices.tolist())) == 12
+        assert len(set(indices.tolist())) == 20
         first = batches[0]["image"]
         assert (first[0] != first[1]).any()  # the cube turns
         assert all(batch["ids"].numpy().any() for batch in batches)
 
         window.open_panel("Recording")
-        folder = tmp_path / "recording"
-        window.run(f"r = bpy.context.scene.blendtorch.recording\nr.folder, r.num_samples = {str(folder)!r}, 40")
+        window.run(f"bpy.ops.wm.save_as_mainfile(filepath={str(tmp_path / 'cube.blend')!r})")  # which stops nothing
+        window.run("bpy.context.scene.blendtorch.recording.num_samples = 40")
         window.press("record_start")
         window.wait_for(f"{ENGINE}.stats is not None and {ENGINE}.stats.recorded > 10", 60)
         window.step("recording")
         window.picture("recording")
         window.wait_for(f"not {ENGINE}.is_recording()", 60)
         window.step("recorded")
-        recording = btt.Recording(folder)
+        recording = btt.Recording(tmp_path / "recording")
         assert len(recording) == 40
         assert recording[0]["image"].shape == (240, 320, 3)
 
@@ -102,6 +103,25 @@ def test_from_the_zip_to_batches(open_window, tmp_path):
         window.step("stopped")
         traces.assert_none()
         assert window.close() == 0
+
+
+@only_newest
+def test_handing_over_the_file(open_window, provided, home, tmp_path, monkeypatch):
+    """The saved file alone gives the samples that the window gives."""
+    scene = tmp_path / "scene.blend"
+    with open_window() as window:
+        small(window, vary=True)
+        shown = receive(start(window), 2)
+        window.run(f"bpy.ops.wm.save_as_mainfile(filepath={str(scene)!r})")
+        assert window.close() == 0
+    monkeypatch.setenv("HOME", str(home))
+    blender = provided.executable("blender-plain")
+    with btt.stream(scene, blend_path=blender, instances=1, batch_size=4, num_batches=2, seed=0) as loader:
+        streamed = list(loader)
+    for one, other in zip(shown, streamed, strict=True):
+        assert one["btindex"].tolist() == other["btindex"].tolist()
+        np.testing.assert_array_equal(one["ids"], other["ids"])
+        np.testing.assert_array_equal(one["image"], other["image"])
 
 
 @only_newest
@@ -243,9 +263,10 @@ def test_right_click_on_a_field(open_window):
     with open_window() as window:
         window.open_tab("Item")
         window.click(*window.find(r"^location\[2\]"), button=3)
+        window.key("Up")
         window.step("menu")
         window.picture("right-click", MENU)
-        window.key("Up", "Return")
+        window.key("Return")
         window.open_tab()
         window.open_panel("Randomizers")
         window.step("added")

@@ -10,10 +10,11 @@ import pytest
 
 from blendtorch import __version__
 from blendtorch.cli import addon_zip, main
+from blendtorch.cli.addon import choose_blender
 from blendtorch.cli.addon_zip import choose_zip, read_zip, this_platform
 from blendtorch.cli.doctor_addon import describe_addon
 from blendtorch.cli.doctor_checks import Status
-from blendtorch.errors import ConfigError, MissingFileError
+from blendtorch.errors import BlenderNotFoundError, ConfigError, MissingFileError
 from blendtorch.launch.finder import Blender
 
 BLENDER = Blender("/b/blender", "given", False, (5, 2, 3), "5.2.3 LTS", "3.13.0")
@@ -98,8 +99,17 @@ def test_the_best_zip_of_a_folder_is_chosen(tmp_path):
 
 
 def test_without_a_zip_it_is_said_how_to_get_one(tmp_path):
-    with pytest.raises(MissingFileError, match=r"blendtorch addon install ZIP.*python build_addon\.py"):
+    with pytest.raises(MissingFileError, match=r"blendtorch addon install ZIP.*make addon"):
         choose_zip(tmp_path, BLENDER)
+
+
+def test_a_bpy_module_gets_it_where_it_is_named_alone(monkeypatch):
+    module = Blender("/usr/bin/python3", "the bpy module of this Python", True, (4, 5, 0), "4.5.0", "3.11.7")
+    monkeypatch.setattr("blendtorch.launch.finder.find_all", lambda path: iter([module]))
+    monkeypatch.delenv("BLENDTORCH_BLENDER", raising=False)
+    with pytest.raises(BlenderNotFoundError, match="has no window for the panel"):
+        choose_blender(None)
+    assert choose_blender(module.path) is module
 
 
 @pytest.mark.parametrize("content", ["text", "empty", "other", "damaged"])

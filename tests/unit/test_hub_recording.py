@@ -137,7 +137,10 @@ def test_it_is_gone_on_with(hub, window, tmp_path) -> None:
     window(first=first)
     wait_for(hub, lambda stats: not stats.recording)
     check(tmp_path / "out", list(range(25)))
+    before = hub.stats().recorded_bytes
     assert hub.start_recording(settings(tmp_path / "out"), 25) == 24
+    assert hub.stats().recorded_bytes == sum(file.stat().st_size for file in (tmp_path / "out").glob("*.tar"))
+    assert 25 * 1800 < before <= hub.stats().recorded_bytes
     assert not hub.stats().recording  # all are there
 
 

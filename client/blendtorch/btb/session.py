@@ -90,6 +90,7 @@ class Session:
             "blendtorch": __version__,
             "blender": compat.blender_version(),
             "python": sys.version.split()[0],
+            "seed": self.args.seed,
         }
         self._tell_launcher(Message(Kind.HELLO, body, self.args.btid, self.args.epoch))
         if self._control is not None:

@@ -39,8 +39,8 @@ def add_parser(subparsers: Any) -> None:
     install.add_argument(
         "--blender",
         metavar="PATH",
-        help="a blender executable, a Python that has bpy, or a folder that holds one (default: BLENDTORCH_BLENDER, "
-        "`blender` on the PATH, or the bpy module of this Python)",
+        help="a blender executable, a folder that holds one, or a Python that has bpy (default: BLENDTORCH_BLENDER, or "
+        "`blender` on the PATH)",
     )
     install.set_defaults(run=run)
 
@@ -73,9 +73,12 @@ def choose_blender(path: str | None) -> "Blender":
 
     tried = []
     for found in find_all(path):
+        problem = found.problem
         if found.version >= OLDEST_BLENDER:
-            return found
-        tried.append(f"  {found.path} ({found.origin}): {found.problem}")
+            if path or os.environ.get("BLENDTORCH_BLENDER") or not found.is_python:
+                return found
+            problem = "it has no window for the panel; it gets the add-on where it is named alone"
+        tried.append(f"  {found.path} ({found.origin}): {problem}")
     oldest = ".".join(map(str, OLDEST_BLENDER))
     raise BlenderNotFoundError(
         "no Blender was found to install into. Tried:\n"

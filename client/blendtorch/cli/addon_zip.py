@@ -72,7 +72,7 @@ def read_zip(path: Path) -> AddonZip:
         ConfigError: It is no zip of the BlendTorch add-on.
     """
     if not path.is_file():
-        raise MissingFileError(f"there is no {path} (looked for {path.resolve()}). `python build_addon.py` makes it.")
+        raise MissingFileError(f"there is no {path} (looked for {path.resolve()}). `make addon` makes it.")
     try:
         with zipfile.ZipFile(path) as archive:
             manifest: dict[str, Any] = tomllib.loads(archive.read(MANIFEST).decode())
@@ -107,7 +107,7 @@ def choose_zip(folder: Path, blender: "Blender") -> AddonZip:
     if not found:
         raise MissingFileError(
             f"no zip was given, and there is no {folder}/blendtorch-*.zip. Name the add-on's zip: blendtorch addon install "
-            "ZIP. In a copy of the repository `python build_addon.py` makes it."
+            "ZIP. In a copy of the repository `make addon` makes it."
         )
     problems = []
     fitting = []

@@ -85,6 +85,7 @@ class RecordingSink:
         self._writer = RecordingWriter(replace(settings, metadata=metadata))
         before = recording_in(settings.folder)
         self._before = 0 if before is None else len(before)
+        self._bytes_before = 0 if before is None else sum(path.stat().st_size for path in before.shards)
         self.first_index = 0 if before is None else first_index_after(before)
         self._taken = 0
         self._started = time.monotonic()
@@ -96,8 +97,8 @@ class RecordingSink:
 
     @property
     def nbytes(self) -> int:
-        """How many bytes of samples were written."""
-        return self._writer.nbytes
+        """How many bytes its shards take, those before included."""
+        return self._bytes_before + self._writer.nbytes
 
     @property
     def over(self) -> bool:

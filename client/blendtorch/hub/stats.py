@@ -19,7 +19,7 @@ class HubStats:
         num_samples: How many samples the recording is to have; None until it is stopped. As are the next two, of the
             last recording when none runs.
         recorded: How many it has, with those that its folder held before.
-        recorded_bytes: How many bytes of samples were written since it was started.
+        recorded_bytes: How many bytes its folder's shards take, with those that were there before.
         seconds_left: How long it will take yet; None while that is not known.
         workers: How many workers' streams are connected, or looked for.
         window_per_s: Images a second that the window has made, over the last 2 seconds.

@@ -18,7 +18,7 @@ from ..errors import ConfigError, InstanceError, InstanceStartTimeout, MissingFi
 from ..recording.origin import identity_of
 from ..wire import LaunchArguments
 from ..wire.curve import ENVIRONMENT_VARIABLE, CurveKeys, needs_curve
-from ..wire.launch_args import DEFAULT_SHM_BYTES
+from ..wire.launch_args import DEFAULT_SHM_BYTES, SEED_OF_THE_FILE
 from ..wire.owned_folder import OwnedFolder, make_folder
 from ..wire.receivers import SHARED_MEMORY
 from ..wire.sockets import MessageSocket
@@ -53,7 +53,8 @@ class BlenderLauncher:
             (`blendtorch.btb.setup`).
         num_instances: How many Blenders to start.
         named_sockets: A name for each socket the script opens; it finds its addresses in `btargs.btsockets[NAME]`.
-        seed: Seed of the launch, the same for all instances; None draws one. See `blendtorch.btb.sample_rng`.
+        seed: Seed of the launch, the same for all instances; None draws one, or without a script takes the one that the
+            scene was set up with. See `blendtorch.btb.sample_rng`.
         background: Whether Blender runs without a window. No display is needed then.
         instance_args: More arguments for the script, a list for each instance.
         start_port: First of the tcp ports to use, one for each socket of each instance; None for any free ones.
@@ -148,6 +149,8 @@ class BlenderLauncher:
         self._num_instances = num_instances
         self._named_sockets = list(named_sockets)
         self.seed = secrets.randbelow(2**31) if seed is None else seed
+        # What a scene that is run without a script is set up with says its seed, too.
+        self._seed_option = [SEED_OF_THE_FILE] if seed is None and script is None else []
         self._blender_version = ""
         self._background = background
         self._instance_args = [list(map(str, args)) for args in instance_args or [[]] * num_instances]
@@ -184,6 +187,8 @@ class BlenderLauncher:
             with ThreadPoolExecutor(1) as pool:
                 pool.submit(self._start, blender).result()
             self._await_hellos()
+            if self._seed_option and self._monitor and self._monitor.seed is not None:
+                self.seed = self._monitor.seed
         except BaseException:
             self.close()
             raise
@@ -314,7 +319,7 @@ class BlenderLauncher:
                 shm_bytes=self._shm_bytes if shared_folder else 0,
             )
             command = blender.command(self._scene, self._script, background=self._background)
-            command += [*args.to_argv(), *self._instance_args[btid]]
+            command += [*args.to_argv(), *self._seed_option, *self._instance_args[btid]]
             return Instance(btid, command, logs / f"instance-{btid}.log", env, guardian, epoch, reason)
 
         def start_again(btid: int, epoch: int, reason: str) -> Instance:

@@ -68,6 +68,11 @@ class Monitor:
         return [supervisor.instance for supervisor in self._supervisors if not supervisor.greeted]
 
     @property
+    def seed(self) -> int | None:
+        """The seed that the first instance has reported."""
+        return self._supervisors[0].seed
+
+    @property
     def restarting(self) -> bool:
         """Whether any instance is being restarted."""
         return any(supervisor.restarting for supervisor in self._supervisors)

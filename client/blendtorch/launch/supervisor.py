@@ -118,6 +118,7 @@ class Supervisor:
     Attributes:
         instance: The last process that was started.
         greeted: Whether it has ever reported that its script runs.
+        seed: The seed that it has reported then.
         failure: Why it is given up on, or None.
         over: Whether its last process has ended, and no other will be started.
     """
@@ -125,6 +126,7 @@ class Supervisor:
     def __init__(self, instance: Instance, start: Callable[[int, str], Instance], policy: Policy, now: float) -> None:
         self.instance = instance
         self.greeted = False
+        self.seed: int | None = None
         self.failure: InstanceError | None = None
         self.over = False
         self._start = start
@@ -167,6 +169,8 @@ class Supervisor:
         if message.epoch != self.instance.epoch or not isinstance(body, dict):
             return
         if message.kind == Kind.HELLO:
+            seed = body.get("seed")
+            self.seed = seed if isinstance(seed, int) else None
             self.greeted = True
             pid = body.get("pid")
             self._vitals = Vitals(pid if isinstance(pid, int) else self.instance.pid, self.instance.pid, now)

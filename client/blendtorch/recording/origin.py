@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import ConfigError
 
 # What makes two launches the same stream; one folder holds one stream.
-IDENTITY = ("seed", "scene", "script", "instance_args")
+IDENTITY = ("seed", "scene", "script", "instance_args", "setup")
 
 
 def identity_of(file: str | os.PathLike | None) -> dict[str, str] | None:

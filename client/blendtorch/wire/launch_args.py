@@ -8,6 +8,8 @@ from typing import Any
 from ..errors import ConfigError, UnknownSocketError
 
 DEFAULT_SHM_BYTES = 256 << 20
+# Tells a scene that runs without a script to take the seed that it was set up with, instead of the launch's.
+SEED_OF_THE_FILE = "--seed-of-file"
 
 _OPTIONS = (
     *("-btid", "-btcount", "-btseed", "-btepoch", "-btcontrol", "-btparent"),

@@ -198,6 +198,36 @@ def test_taken_port(scene):
     assert "stream" not in engine.errors
 
 
+def fail_to_start(scene):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        scene.blendtorch.stream.port = other.getsockname()[1]
+        with pytest.raises(RuntimeError, match="is taken"):
+            bpy.ops.blendtorch.stream_start()
+    assert "is taken" in engine.errors["stream"]
+
+
+def test_errors_are_forgotten_when_something_is_started(scene, tmp_path):
+    fail_to_start(scene)
+    scene.blendtorch.recording.folder = str(tmp_path)
+    scene.blendtorch.recording.num_samples = 0
+    bpy.ops.blendtorch.record_start()
+    assert (engine.errors, engine.last_error, engine.traceback) == ({}, "", "")
+
+
+def test_errors_are_forgotten_when_their_settings_change(scene):
+    for change in (lambda: setattr(scene.blendtorch.stream, "port", 0), lambda: setattr(scene.blendtorch, "seed", 8)):
+        fail_to_start(scene)
+        engine.forget_outdated_errors(scene)  # as panels do when they are drawn
+        scene.blendtorch.recording.num_samples += 1
+        engine.forget_outdated_errors(scene)
+        assert "is taken" in engine.last_error
+        change()
+        engine.forget_outdated_errors(scene)
+        assert (engine.errors, engine.last_error, engine.traceback) == ({}, "", "")
+
+
 def test_address_of_another_machine(scene):
     scene.blendtorch.stream.bind_addr = "192.0.2.7"
     with pytest.raises(RuntimeError, match=r"192\.0\.2\.7.*no address of this machine"):
@@ -299,7 +329,8 @@ def test_hook_that_raises_stops(scene):
         wait_for(lambda: drain(receiver) or not engine.state.running)
     finally:
         receiver.close()
-    assert "no such thing" in engine.last_error
+    assert engine.last_error.endswith("raised KeyError: 'no such thing'")
+    assert scene.blendtorch.randomizers[1].error == engine.last_error
     assert "line 3" in engine.traceback
     assert [bool(entry.error) for entry in scene.blendtorch.randomizers] == [False, True]
     assert bpy.data.objects["Cube"].matrix_world == before
@@ -355,6 +386,28 @@ def test_records_the_samples_of_the_api(scene, tmp_path):
     bpy.ops.blendtorch.record_start()
     wait_for(lambda: not engine.state.running)
     assert sorted(sample["btindex"] for sample in Recording(folder)) == list(range(7))
+
+
+def test_a_folder_holds_samples_of_one_seed_and_one_setup(scene, tmp_path):
+    folder = tmp_path / "recording"
+    scene.blendtorch.recording.folder = str(folder)
+    scene.blendtorch.recording.num_samples = 2
+    bpy.ops.blendtorch.record_start()
+    wait_for(lambda: not engine.state.running)
+    assert Recording(folder).metadata["seed"] == scene.blendtorch.seed
+    scene.blendtorch.recording.num_samples = 4
+    seed, scene.blendtorch.seed = scene.blendtorch.seed, scene.blendtorch.seed + 1
+    with pytest.raises(RuntimeError, match="another stream: its seed is"):
+        bpy.ops.blendtorch.record_start()
+    scene.blendtorch.seed = seed
+    scene.blendtorch.output.width += 1
+    with pytest.raises(RuntimeError, match="what is set up was changed since it was made"):
+        bpy.ops.blendtorch.record_start()
+    scene.blendtorch.output.width -= 1
+    assert leftovers() == []
+    bpy.ops.blendtorch.record_start()
+    wait_for(lambda: not engine.state.running)
+    assert len(Recording(folder)) == 4
 
 
 def test_folder_that_cannot_be_written_to(scene, tmp_path):

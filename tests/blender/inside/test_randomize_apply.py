@@ -1,5 +1,7 @@
 """Seeds and addresses, order, muting, errors, hooks, checks."""
 
+from dataclasses import dataclass
+
 import bpy
 import numpy as np
 import pytest
@@ -272,6 +274,62 @@ def test_check_finds_nothing_where_all_is_well(tmp_path):
     before = everything()
     assert randomize.check(examples(tmp_path)) == []
     assert everything() == before
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        randomize.LocationInBox(CUBE),
+        randomize.Property(CUBE, "location", Constant((0, 0, 0))),
+        randomize.LocationOnSurface(Target("OBJECT", "Light"), "Cube"),
+        randomize.LookAt(Target("OBJECT", "Light"), CUBE),
+        randomize.MaterialRoughness(CUBE, Constant(0.5)),
+        randomize.Visibility(Target("COLLECTION", "Away")),
+    ],
+)
+def test_what_was_deleted_is_not_there(cube, entry):
+    away = bpy.data.collections.new("Away")
+    away.objects.link(cube)
+    bpy.data.scenes.new("Other").collection.objects.link(cube)  # what keeps it in the file
+    bpy.context.scene.collection.children.link(away)
+    assert randomize.check([entry]) == []
+    bpy.context.scene.collection.children.unlink(away)
+    for collection in (bpy.context.scene.collection, *bpy.context.scene.collection.children_recursive):
+        if cube.name in collection.objects:
+            collection.objects.unlink(cube)
+    (error,) = randomize.check([entry])
+    assert 'object "Cube" is not in scene "Scene": it was deleted, or is in another scene' in str(error)
+    with pytest.raises(RandomizeError, match="is not in scene"):
+        apply([entry])
+
+
+def test_what_is_instanced_or_excluded_is_there(cube):
+    scene = bpy.context.scene
+    asset = bpy.data.collections.new("Asset")
+    asset.objects.link(cube)
+    for collection in (scene.collection, *scene.collection.children_recursive):
+        if cube.name in collection.objects:
+            collection.objects.unlink(cube)
+    entry = randomize.LocationInBox(CUBE)
+    assert len(randomize.check([entry])) == 1
+    instance = bpy.data.objects.new("Instance", None)
+    instance.instance_type, instance.instance_collection = "COLLECTION", asset
+    scene.collection.objects.link(instance)
+    assert randomize.check([entry, randomize.Visibility(Target("COLLECTION", "Asset"))]) == []
+    bpy.data.objects.remove(instance)
+    scene.collection.children.link(asset)
+    bpy.context.view_layer.layer_collection.children["Asset"].exclude = True
+    assert randomize.check([entry]) == []
+
+
+def test_targets_of_types_that_do_not_check_are_looked_up():
+    @dataclass(frozen=True)
+    class Both(randomize.Randomizer):
+        target: Target
+        other: Target | None = None
+
+    entries = [Both(CUBE), Both(CUBE, Target("MATERIAL", "Gone")), Both(Target("OBJECT", "Cub"))]
+    assert [error.number for error in randomize.check(entries)] == [1, 2]
 
 
 def test_check_leaves_muted_entries_out():

@@ -237,7 +237,14 @@ def test_recording_settings(scene, tmp_path):
     settings = setup.recording_settings(one)
     assert settings.folder == str(tmp_path / "rec")
     assert (settings.shard_samples, settings.fsync, settings.encode) == (5, "never", {"image": "png"})
-    assert settings.metadata == {"classes": {"3": "cube", "4": "all"}}
+    metadata = dict(settings.metadata)
+    assert metadata.pop("setup")["sha256"] != setup.recording_settings(setup.SceneSetup()).metadata["setup"]["sha256"]
+    assert metadata == {
+        "classes": {"3": "cube", "4": "all"},
+        "seed": one.seed,
+        "scene": {"name": "scene.blend"},
+        "script": None,
+    }
     jpg = dataclasses.replace(one, recording=setup.RecordingOptions("//rec", encode_image="jpg"))
     with pytest.raises(ConfigError, match="jpg does not hold"):
         setup.recording_settings(jpg)

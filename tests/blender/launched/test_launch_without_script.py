@@ -18,7 +18,7 @@ from blendtorch.btb import setup
 file, saves = sys.argv[-2:]
 if saves == "setup":
     output = setup.OutputSettings(width=64, height=48, labels=("ids",), annotate=False)
-    setup.save(setup.SceneSetup(output=output), bpy.context.scene)
+    setup.save(setup.SceneSetup(seed=11, output=output), bpy.context.scene)
 bpy.ops.wm.save_as_mainfile(filepath=file)
 """
 
@@ -43,6 +43,15 @@ def test_stream(blender, tmp_path) -> None:
     assert len(set(indices)) == len(indices)
     assert origin["script"] is None
     assert origin["scene"] == {"name": "set up.blend", "sha256": hashlib.sha256(scene.read_bytes()).hexdigest()}
+
+
+@pytest.mark.one_blender
+def test_the_seed_is_that_of_the_file_unless_one_is_given(blender, tmp_path) -> None:
+    scene = save(blender, tmp_path / "scene.blend", "setup")
+    for given, seed in ((None, 11), (3, 3)):
+        with btt.BlenderLauncher(scene, blend_path=blender, seed=given) as launcher:
+            assert launcher.seed == launcher.origin["seed"] == seed
+            assert launcher.origin["instance_args"] == []
 
 
 @pytest.mark.one_blender

@@ -18,10 +18,12 @@ def blocks(ctx: Context, target: Target) -> list[Any]:
     """The data blocks that a target names: one, or the objects of a collection.
 
     Raises:
-        RandomizeError: It is not there; the message says what is.
+        RandomizeError: It is not there; the message says what is. Or it is in another scene.
     """
+    if target.type == "OBJECT":
+        return [object_named(ctx, target.name)]
     if target.type == "COLLECTION":
-        return _members(target)
+        return _members(ctx, target)
     return [_block(ctx, target)]
 
 
@@ -29,18 +31,18 @@ def objects(ctx: Context, target: Target) -> list[bpy.types.Object]:
     """The objects that a target stands for, in the order of their names.
 
     Raises:
-        RandomizeError: There are none.
+        RandomizeError: There are none, or not in this scene.
     """
     if target.type == "OBJECT":
-        return [named("OBJECT", target.name)]
+        return [object_named(ctx, target.name)]
     if target.type == "COLLECTION":
-        return _members(target)
+        return _members(ctx, target)
     if not target.name and ctx.camera is not None:
         return [ctx.camera]
     data = getattr(bpy.data, COLLECTIONS[target.type]).get(target.name) if target.name else None
     if data is None:
         _block(ctx, target)  # complains if there is no such object either
-        return [bpy.data.objects[target.name]]
+        return [object_named(ctx, target.name)]
     found = [obj for obj in ctx.scene.objects if obj.data == data]
     like_it = bpy.data.objects.get(target.name)
     if not found and like_it is not None and like_it.type == target.type:
@@ -72,6 +74,18 @@ def lights(ctx: Context, target: Target) -> list[bpy.types.Light]:
         return [_block(ctx, target)]
     found = _each_once(obj.data for obj in objects(ctx, target) if obj.type == "LIGHT")
     return _some(found, f"{target} is no light" if target.type == "OBJECT" else f"{target} has no lights")
+
+
+def object_named(ctx: Context, name: str) -> bpy.types.Object:
+    """The object of a name.
+
+    Raises:
+        RandomizeError: It is not there, or in no collection of the scene; the message says what is.
+    """
+    found: bpy.types.Object = named("OBJECT", name)
+    if ctx.scene.objects.get(name) != found:
+        _check_in_scene(ctx, [found])
+    return found
 
 
 def named(kind: str, name: str) -> Any:
@@ -124,10 +138,33 @@ def _in_use(ctx: Context, target: Target) -> Any:
     return ctx.camera.data
 
 
-def _members(target: Target) -> list[bpy.types.Object]:
+def _members(ctx: Context, target: Target) -> list[bpy.types.Object]:
     members = named("COLLECTION", target.name).all_objects
     found = sorted(members, key=lambda obj: (obj.name, obj.library.filepath if obj.library else ""))
+    _check_in_scene(ctx, found)
     return _some(found, f"{target} has no objects")
+
+
+def _check_in_scene(ctx: Context, objects: list[bpy.types.Object]) -> None:
+    """Looks whether objects are there to be rendered; what was deleted stays in the file as long as something names it.
+
+    Those in a collection that objects instance, or nodes, are: they are in no collection of the scene itself.
+    """
+    there = set(ctx.scene.objects)
+    for obj in objects:
+        if obj not in there and not _is_instanced(obj):
+            raise RandomizeError(
+                f'object "{obj.name}" is not in scene "{ctx.scene.name}": it was deleted, or is in another scene. Choose '
+                "another one, or link it to a collection of this scene"
+            )
+
+
+def _is_instanced(obj: bpy.types.Object) -> bool:
+    holders = [collection for collection in bpy.data.collections if obj in collection.all_objects.values()]
+    if not holders:
+        return False
+    users = bpy.data.user_map(subset=holders).values()
+    return any(user.id_type in ("OBJECT", "NODETREE", "PARTICLE") for found in users for user in found)
 
 
 def _each_once(found: Iterable[Any]) -> list[Any]:

@@ -127,7 +127,7 @@ class LocationOnSurface(Randomizer):
 
     def _look_up(self, ctx: Context) -> tuple[list[bpy.types.Object], Surface]:
         targets = find.objects(ctx, self.target)
-        surface = find.named("OBJECT", self.surface)
+        surface = find.object_named(ctx, self.surface)
         if surface in targets:
             raise RandomizeError(f'object "{self.surface}" cannot be placed on itself')
         return targets, Surface(ctx, surface)
@@ -247,7 +247,7 @@ class LookAt(Randomizer):
     def check(self, ctx: Context) -> None:
         """Looks for the target and for what is looked at."""
         targets = find.objects(ctx, self.target)
-        if isinstance(self.at, Target) and find.named("OBJECT", self.at.name) in targets:
+        if isinstance(self.at, Target) and find.object_named(ctx, self.at.name) in targets:
             raise RandomizeError(f"{self.at} cannot look at itself")
         for distribution, size in ((self.jitter, 3), (self.roll, 1)):
             for example in distribution.examples():
@@ -255,7 +255,7 @@ class LookAt(Randomizer):
 
     def _point(self, ctx: Context) -> Vector:
         if isinstance(self.at, Target):
-            return transforms.world_matrix(ctx, find.named("OBJECT", self.at.name)).translation
+            return transforms.world_matrix(ctx, find.object_named(ctx, self.at.name)).translation
         return Vector(self.at)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from ...errors import ConfigError
@@ -64,11 +64,17 @@ class Randomizer:
         """Called when the sample was rendered, with its fields in `ctx.sample`; for those types that define it."""
 
     def check(self, ctx: Context) -> None:
-        """Looks whether `apply` could work, and changes nothing.
+        """Looks whether `apply` could work, and changes nothing. A type that does not say how has its targets looked up.
 
         Raises:
             SceneError, ConfigError: It could not.
         """
+        from .find import blocks  # which needs Blender
+
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Target):
+                blocks(ctx, value)
 
     def to_json(self) -> dict[str, Any]:
         """Its fields and, as "type", its name."""

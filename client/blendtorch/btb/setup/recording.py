@@ -1,14 +1,21 @@
 """Settings of a recording of what is set up."""
 
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import bpy
 
 from ...errors import ConfigError
 from ...recording import RecordingSettings
 from .settings import SceneSetup
+from .stored import to_json
 
 
 def recording_settings(setup: SceneSetup) -> RecordingSettings:
-    """What records as it is set up: the folder in full, the names of classes in the metadata.
+    """What records as it is set up: the folder in full; in the metadata the names of classes, and what the samples are of.
 
     Raises:
         ConfigError: The folder is beside the .blend, which was not saved yet; it is a file; or the pictures have alpha,
@@ -29,5 +36,23 @@ def recording_settings(setup: SceneSetup) -> RecordingSettings:
         encode={} if options.encode_image == "npy" else {"image": options.encode_image},
         shard_samples=options.shard_samples,
         fsync=options.fsync,
-        metadata={"classes": {str(entry.class_id): entry.name for entry in reversed(setup.output.classes)}},
+        metadata={
+            "classes": {str(entry.class_id): entry.name for entry in reversed(setup.output.classes)},
+            **_identity(setup),
+        },
     )
+
+
+def _identity(setup: SceneSetup) -> dict[str, Any]:
+    """What one folder holds samples of: the seed, the file and what is set up in it.
+
+    The file's name, without the hash of it that a launcher notes: in a window people save it as they go.
+    """
+    varies = to_json(replace(setup, output=replace(setup.output, episodes=0)))
+    text = json.dumps([varies["output"], varies["randomizers"]], sort_keys=True)
+    return {
+        "seed": setup.seed,
+        "scene": {"name": Path(bpy.data.filepath).name or "(not saved)"},
+        "script": None,
+        "setup": {"name": "what is set up", "sha256": hashlib.sha256(text.encode()).hexdigest()},
+    }

@@ -14,6 +14,7 @@ import bpy
 
 from ...errors import ConfigError, RandomizeError, SceneError
 from ...wire import LaunchArguments
+from ...wire.launch_args import SEED_OF_THE_FILE
 from .. import compat
 from ..arguments import parse_blendtorch_args
 from ..output_channel import BlenderOutputChannel
@@ -29,7 +30,7 @@ _FULL_QUEUE_PAUSE_S = 0.01
 
 
 def run() -> None:
-    """Streams the samples of the context's scene on the socket "DATA", with the launch's seed, until all are made.
+    """Streams the samples of the context's scene on the socket "DATA" until all are made.
 
     In background it returns after the last one; in a window at once, and the samples are made between Blender's events.
 
@@ -40,9 +41,10 @@ def run() -> None:
     # Before the launcher hears that this runs: entering it tells then what is wrong.
     _open_scene()
     setup = setup_of(bpy.context.scene)
+    _take_seed_of(setup)
     args, rest = parse_blendtorch_args()
     number, count, first = _parse(rest, args.btid, args.num_instances)
-    setup = replace(setup, seed=args.seed)
+    setup = replace(setup, seed=setup.seed if SEED_OF_THE_FILE in rest else args.seed)
     channel = BlenderOutputChannel(args.btsockets["DATA"], args.btid, send_hwm=setup.stream.queue_size)
     indices = sample_indices(first_of_share(number, count, first), count, setup.output.episodes or None)
     steps = _publish(setup, channel, indices)
@@ -138,6 +140,13 @@ def _run_by_timer(steps: Iterator[None], channel: BlenderOutputChannel) -> None:
     bpy.app.timers.register(step)
 
 
+def _take_seed_of(setup: SceneSetup) -> None:
+    """Makes the seed of the file the launch's, where that is wanted, before the launcher is told of it."""
+    session = current_session()
+    if session is not None and SEED_OF_THE_FILE in sys.argv:
+        session.args = replace(session.args, seed=setup.seed)
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message}. A scene without a script takes --share K N, --first INDEX and --scene NAME.")
@@ -148,6 +157,7 @@ def _options(rest: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--share", nargs=2, type=int)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--scene")
+    parser.add_argument(SEED_OF_THE_FILE, action="store_true")
     return parser.parse_args(rest)
 
 
