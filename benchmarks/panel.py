@@ -28,7 +28,7 @@ BATCH_SIZE = 8
 REPO = Path(__file__).parents[1]
 REMARKS = {
     "redraws": "drawing the viewport; software OpenGL takes all cores",
-    "redraws-nobody": "as without a stream, once the queue is full",
+    "redraws-nobody": "as without: samples are made once somebody connects",
     "redraws-streaming": "the share of each turn that goes to samples",
 }
 
@@ -93,7 +93,7 @@ def measure(window: Window, address: str, seconds: float) -> dict[str, float]:
     """One round."""
     values = {"redraws": window.redraws(seconds)}
     window.tell("start", port=int(address.rpartition(":")[2]))
-    time.sleep(1)  # the queue is full now
+    time.sleep(1)
     values["redraws-nobody"] = window.redraws(seconds)
     with Client(address) as client:
         before, at_s = client.images, time.perf_counter()

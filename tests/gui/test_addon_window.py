@@ -258,6 +258,31 @@ def test_port_taken(open_window):
 
 
 @only_newest
+def test_hook_that_raises(open_window):
+    with open_window() as window:
+        window.open_tab()
+        small(window)
+        window.run(
+            "text = bpy.data.texts.new('hook')\ntext.write('def pre_frame(ctx):\\n    1 / 0\\n')\n"
+            "with view():\n    bpy.ops.blendtorch.randomizer_add(type='Hook')\n"
+            "bpy.context.scene.blendtorch.randomizers[0].text = text"
+        )
+        window.press("stream_start")
+        window.wait_for(f"{ENGINE}.is_streaming()", 10)
+        assert list(btt.StreamLoader(window.get(f"{ENGINE}.endpoint.address"), timeoutms=60_000)) == []  # it has ended
+        window.wait_for(f"'division' in {ENGINE}.last_error", 30)
+        assert window.get(f"{ENGINE}.state.running") is False
+        assert "division" in window.get("bpy.context.scene.blendtorch.randomizers[0].error")
+        window.open_panel("Randomizers")
+        window.step("marked")
+        window.press("show_traceback")
+        window.settle()
+        window.step("traceback")
+        assert window.get("any('ZeroDivisionError' in text.as_string() for text in bpy.data.texts)")
+        assert window.close() == 0
+
+
+@only_newest
 def test_right_click_on_a_field(open_window):
     """Randomize with BlendTorch, on the cube's Z location in the tab Item."""
     with open_window() as window:
