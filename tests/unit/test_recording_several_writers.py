@@ -284,6 +284,19 @@ def test_many_writers_begin_at_once(tmp_path: Path) -> None:
     assert len(Recording(tmp_path)) == 30
 
 
+def test_a_shard_that_is_ended_after_it_was_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = RecordingWriter(tmp_path)
+    writer.write(sample(0))
+
+    def end_after_listing(folder: Path) -> list[Path]:
+        found = [*shards_of(folder), folder / "samples-00-00009.tar.partial"]  # the last one was removed, being empty
+        writer.close()
+        return found
+
+    monkeypatch.setattr(reading, "shards_of", end_after_listing)
+    check(tmp_path, 1)
+
+
 def test_a_child_that_outlives_its_writer_stops_nobody(tmp_path: Path) -> None:
     """Locks of an open file belong to all that have inherited it, such as the workers of a DataLoader by fork."""
     code = """

@@ -52,7 +52,7 @@ class Recording(Sequence[dict[str, Any]]):
         self.problems: list[str] = []
         for path in _paths(source):
             try:
-                self._shards.append(Shard(path, self._files))
+                self._shards += _opened(path, self._files)
             except (RecordingError, OSError) as error:
                 if path.name.endswith(PARTIAL) and not has_begun(path):
                     continue  # its writer has just begun
@@ -242,6 +242,17 @@ def _paths(source: Source) -> list[Path]:
     if found := shards_of(path):
         return found
     raise MissingFileError(f"{path} holds no shards (.tar). Is it the folder of a recording?")
+
+
+def _opened(path: Path, files: OpenFiles) -> list[Shard]:
+    """The shard; none if its writer has removed it, being empty, since it was listed."""
+    try:
+        return [Shard(path, files)]
+    except FileNotFoundError:
+        ended = path.with_name(path.name.removesuffix(PARTIAL))
+        if ended == path:
+            raise
+        return [Shard(ended, files)] if ended.exists() else []
 
 
 def _schema_of(shard: Shard) -> dict[str, FieldSchema]:
