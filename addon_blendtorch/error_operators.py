@@ -22,7 +22,7 @@ class BLENDTORCH_OT_show_traceback(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         content = engine.traceback or engine.last_error or workers.error()
-        text = show_text(context, "BlendTorch traceback", content)
+        text = show_text("BlendTorch traceback", content)
         self.report({"INFO"}, f"The traceback is in the text block {text.name}")
         return {"FINISHED"}
 

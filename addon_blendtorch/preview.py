@@ -12,6 +12,7 @@ from blendtorch.btb import setup as btb_setup
 from blendtorch.btb.setup import SceneSetup
 from blendtorch.errors import BlendTorchError
 
+from .editors import areas_of, open_area
 from .engine import engine
 from .engine_errors import in_words
 from .preview_picture import grid, png, with_boxes
@@ -114,7 +115,7 @@ class BLENDTORCH_OT_preview(bpy.types.Operator):
                 self.report({"ERROR"}, engine.errors["preview"])
                 return {"CANCELLED"}
         else:
-            show_image(context, preview_image())
+            show_image(preview_image())
         return {"FINISHED"}
 
 
@@ -126,20 +127,13 @@ def preview_image() -> bpy.types.Image:
     return image
 
 
-def show_image(context: bpy.types.Context, image: bpy.types.Image) -> None:
+def show_image(image: bpy.types.Image) -> None:
     """Shows an image in an Image Editor: one that is open, else one in a window of its own."""
-    areas = [area for window in context.window_manager.windows for area in window.screen.areas]
-    editors = [area for area in areas if area.ui_type == "IMAGE_EDITOR"]
-    showing = [area for area in editors if area.spaces.active.image == image]
-    if showing:
+    if any(area.spaces.active.image == image for area in areas_of("IMAGE_EDITOR")):
         return
-    if editors:
-        area = editors[0]
-    else:
-        bpy.ops.wm.window_new()
-        area = context.window_manager.windows[-1].screen.areas[0]
-        area.ui_type = "IMAGE_EDITOR"
-    area.spaces.active.image = image
+    area = open_area("IMAGE_EDITOR")
+    if area is not None:
+        area.spaces.active.image = image
 
 
 def _show_picture(picture: np.ndarray) -> None:

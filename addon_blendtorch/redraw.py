@@ -1,22 +1,18 @@
 """Has the panels drawn again, and nothing else: drawing a viewport takes many times as long."""
 
-import bpy
+from .editors import areas_of
 
 
 def redraw() -> None:
     """Has the sidebars of all 3D viewports drawn again, those that are open."""
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type != "VIEW_3D":
-                continue
-            for region in area.regions:
-                if region.type == "UI" and region.width > 1:
-                    region.tag_redraw()
+    for area in areas_of("VIEW_3D"):
+        for region in area.regions:
+            if region.type == "UI" and region.width > 1:
+                region.tag_redraw()
 
 
 def redraw_image_editors() -> None:
     """Has the pictures of all image editors drawn again."""
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type == "IMAGE_EDITOR":
-                area.tag_redraw()
+    for ui_type in ("IMAGE_EDITOR", "UV"):
+        for area in areas_of(ui_type):
+            area.tag_redraw()

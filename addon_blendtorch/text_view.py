@@ -4,15 +4,17 @@ from pathlib import Path
 
 import bpy
 
+from .editors import open_area
+
 # The end of a longer log is shown: what went wrong is there.
 _LONGEST_LOG_BYTES = 200_000
 
 
-def show_text(context: bpy.types.Context, name: str, content: str) -> bpy.types.Text:
-    """Puts a text into a text block, anew each time, and shows it where there is a window.
+def show_text(name: str, content: str) -> bpy.types.Text:
+    """Puts a text into a text block, anew each time, and shows it where there is a window: in a Text Editor that is
+    open, else in a window of its own.
 
     Args:
-        context: Where from. A Text Editor that is open in its window is used, otherwise a new window is opened.
         name: Of the text block.
         content: The text.
 
@@ -23,7 +25,7 @@ def show_text(context: bpy.types.Context, name: str, content: str) -> bpy.types.
     text.from_string(content)
     text.cursor_set(len(text.lines) - 1)
     if not bpy.app.background:
-        area = _text_area(context)
+        area = open_area("TEXT_EDITOR")
         if area is not None:
             space = area.spaces.active
             space.text = text
@@ -42,20 +44,3 @@ def read_log(file: Path) -> str:
             return f"{file}\n\n{log.read().decode(errors='replace')}"
     except OSError as error:
         return f"{file} cannot be read: {error.strerror}."
-
-
-def _text_area(context: bpy.types.Context) -> bpy.types.Area | None:
-    manager = context.window_manager
-    for window in manager.windows:
-        for area in window.screen.areas:
-            if area.type == "TEXT_EDITOR":
-                return area
-    before = set(manager.windows)
-    if "FINISHED" not in bpy.ops.wm.window_new():
-        return None
-    new = next((window for window in manager.windows if window not in before), None)
-    if new is None:
-        return None
-    area = new.screen.areas[0]
-    area.type = "TEXT_EDITOR"
-    return area

@@ -82,7 +82,7 @@ class BLENDTORCH_OT_workers_log(bpy.types.Operator):
         if not file.exists():
             self.report({"WARNING"}, f"Worker {self.number} has no log: it has not started yet, or its log is gone.")
             return {"CANCELLED"}
-        text = show_text(context, f"BlendTorch worker {self.number}", read_log(file))
+        text = show_text(f"BlendTorch worker {self.number}", read_log(file))
         self.report({"INFO"}, f"The log is in the text block {text.name}")
         return {"FINISHED"}
 
