@@ -46,7 +46,7 @@ class Window:
                 index = first + self.put // per_index * step
                 rank = self.put % per_index
                 try:
-                    self.hub.put(index, fields(index) | {"rank": rank}, rank=rank)
+                    self.hub.put(index, fields(index) | {"rank": rank})
                 except ConfigError:
                     if not self.hub.wants_sample():
                         return  # it was closed in this moment

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from blendtorch.errors import AddressError, ConfigError
+from blendtorch.launch import addresses
 from blendtorch.launch.addresses import choose_addresses, client_address, control_address, is_loopback, primary_ip
 
 
@@ -97,6 +98,30 @@ def test_a_port_is_reserved_until_the_instances_have_ended(tmp_path: Path) -> No
         choose_addresses(["DATA"], 2, start_port=first + 1, **options)
     reservation.close()
     choose_addresses(["DATA"], 2, start_port=first + 1, **options)[1].close()
+
+
+def test_a_free_port_that_another_launcher_has_reserved_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its Blender has not bound it yet, so the system gives it away."""
+    listen, reserved = addresses._listen, {}
+
+    def listen_where_another_reserves(host: str, port: int) -> socket.socket:
+        probe = listen(host, port)
+        if len(reserved) < 3:
+            found = probe.getsockname()[1]
+            reserved[found] = addresses._reserve(found)
+        return probe
+
+    monkeypatch.setattr(addresses, "_listen", listen_where_another_reserves)
+    try:
+        chosen = choose(tmp_path, ("DATA",), 2)["DATA"]
+    finally:
+        for reservation in reserved.values():
+            reservation.close()
+    assert len(reserved) == 3
+    assert not {int(address.rpartition(":")[2]) for address in chosen} & reserved.keys()
+    assert len(set(chosen)) == 2
 
 
 def test_chosen_ports_can_be_bound(tmp_path: Path) -> None:

@@ -98,6 +98,26 @@ def test_the_best_zip_of_a_folder_is_chosen(tmp_path):
         assert reason in line
 
 
+def test_a_broken_zip_does_not_keep_another_from_being_chosen(tmp_path):
+    good = make_zip(tmp_path / "blendtorch-1.zip")
+    (tmp_path / "blendtorch-0.zip").write_bytes(good.read_bytes()[:-30])
+    (tmp_path / "blendtorch-2.zip").write_text("no zip")
+    (tmp_path / "blendtorch-3.zip").mkdir()
+    compressed = tmp_path / "blendtorch-4.zip"
+    with zipfile.ZipFile(compressed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("blender_manifest.toml", "# " + "words " * 100)
+        begin = archive.infolist()[0].header_offset + len(archive.infolist()[0].FileHeader())
+    damaged = bytearray(compressed.read_bytes())
+    damaged[begin : begin + 8] = b"\xff" * 8
+    compressed.write_bytes(damaged)
+    assert choose_zip(tmp_path, BLENDER).path == good
+    good.unlink()
+    with pytest.raises(ConfigError, match="no zip in") as raised:
+        choose_zip(tmp_path, BLENDER)
+    lines = str(raised.value).splitlines()[1:]
+    assert [f"blendtorch-{number}.zip" in line for number, line in zip((0, 2, 3, 4), lines, strict=True)] == [True] * 4
+
+
 def test_without_a_zip_it_is_said_how_to_get_one(tmp_path):
     with pytest.raises(MissingFileError, match=r"blendtorch addon install ZIP.*make addon"):
         choose_zip(tmp_path, BLENDER)

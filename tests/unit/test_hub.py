@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 from exact import assert_exact
-from hubs import fields, until, wait_for
+from hubs import WAIT_S, fields, hub_threads, until, wait_for
 
 from blendtorch.errors import AddressError, ConfigError
 from blendtorch.hub import HubStats, SampleHub
 from blendtorch.hub.sinks import StreamSink
-from blendtorch.hub.sources import Sample
+from blendtorch.hub.sources import HandOver, Sample
+from blendtorch.recording import RecordingSettings
 from blendtorch.wire.curve import CurveKeys
 from blendtorch.wire.launch_args import DEFAULT_SHM_BYTES
 from blendtorch.wire.sample_sender import SampleSender
@@ -104,6 +106,29 @@ def test_a_client_that_vanishes_is_noticed_and_the_next_one_goes_on(hub, window,
     assert one.indices == sorted(set(one.indices))
 
 
+@pytest.mark.parametrize("shm", [True, False])
+def test_a_client_that_comes_again_gets_lower_indices_too(hub, client, shm) -> None:
+    # Of workers that are slower: that they are lower does not tell that they were delivered.
+    address = hub.open_stream(TCP, shm=shm)
+
+    def put(indices: list[int]) -> None:
+        for index in indices:
+            until(hub.wants_sample)
+            hub.put(index, {"a": index})
+
+    before = client(address)
+    put([0, 1, 2, 10])
+    until(lambda: len(before.items) == 4)
+    before.close()
+    wait_for(hub, lambda stats: stats.clients == 0)
+    again = client(address, owed=[(4, 10, 1)], streams=[before._receiver.sources[0].stream])
+    put([3, 4, 5, 10, 11])
+    until(lambda: 11 in again.indices)
+    assert again.indices == [3, 4, 5, 10, 11]
+    assert [item["btseq"] for item in again.items] == [4, 5, 6, 7, 8]
+    assert hub.stats().sent == 9
+
+
 def test_the_end_is_told_and_the_same_port_can_be_opened_again_at_once(hub, window, client) -> None:
     address = hub.open_stream(TCP)
     one = client(address)
@@ -162,6 +187,43 @@ def test_samples_of_an_index_are_counted(hub, window, client) -> None:
     assert one.dones == [item["rank"] for item in one.items] == [0, 1, 2] * 4
 
 
+class Interrupted(HandOver):
+    """Stops the hub's thread when it has looked for the first time, and when it has taken a sample."""
+
+    def __init__(self) -> None:
+        super().__init__(2)
+        self.looked, self.look_on, self.taken, self.go_on = (threading.Event() for _ in range(4))
+
+    def __len__(self) -> int:
+        count = super().__len__()
+        if threading.current_thread().name in hub_threads() and not self.looked.is_set():
+            self.looked.set()
+            self.look_on.wait(WAIT_S)
+        return count
+
+    def take(self) -> Sample | None:
+        sample = super().take()
+        if sample is not None:
+            self.taken.set()
+            self.go_on.wait(WAIT_S)
+        return sample
+
+
+def test_a_sample_on_its_way_counts_as_waiting_whenever_it_was_put(hub, tmp_path) -> None:
+    # Whoever ends everything when nothing waits would lose it.
+    window = hub._pump.window = Interrupted()
+    hub.start_recording(RecordingSettings(tmp_path / "out"))
+    assert window.looked.wait(WAIT_S)
+    hub.put(0, {"a": 0})
+    assert hub.stats().waiting == 1
+    window.look_on.set()
+    assert window.taken.wait(WAIT_S)
+    assert hub.stats().waiting == 1
+    window.go_on.set()
+    wait_for(hub, lambda stats: stats.waiting == 0)
+    assert hub.stats().recorded == 1
+
+
 def test_a_port_that_is_taken_is_told(hub) -> None:
     taken = SampleHub()
     try:
@@ -209,12 +271,10 @@ def test_a_field_that_cannot_be_sent_is_told_and_the_stream_goes_on(hub, client)
 
 def test_misuse_is_refused(hub, client) -> None:
     with pytest.raises(ConfigError, match="queue_size is 0"):
-        SampleHub(queue_size=0)
+        hub.open_stream(TCP, queue_size=0)
     for index in (-1, 1.5, True, 2**60):
         with pytest.raises(ConfigError, match="index is"):
             hub.put(index, {})
-    with pytest.raises(ConfigError, match="rank is -1"):
-        hub.put(0, {}, rank=-1)
     with pytest.raises(ConfigError, match="field name 'btseq' is taken"):
         hub.put(0, {"btseq": 1})
     hub.put(0, {"a": 1})
@@ -260,7 +320,7 @@ def test_a_hub_that_nobody_closes_ends_with_the_interpreter(tmp_path: Path) -> N
     assert [path.suffix for path in (tmp_path / "out").iterdir() if "partial" in path.name] == []
 
 
-def test_without_ranks_samples_of_an_index_are_counted(hub, client) -> None:
+def test_an_index_may_have_more_samples_than_another(hub, client) -> None:
     one = client(hub.open_stream(TCP))
     for index in (0, 0, 0, 1, 2, 2):
         until(hub.wants_sample)

@@ -134,6 +134,7 @@ def test_it_is_gone_on_with(hub, window, tmp_path) -> None:
     first = hub.start_recording(settings(tmp_path / "out"), 25)
     assert first == 9  # nobody knows how many samples the last index has
     assert hub.stats().recorded == 10
+    hub.discard()
     window(first=first)
     wait_for(hub, lambda stats: not stats.recording)
     check(tmp_path / "out", list(range(25)))
@@ -307,6 +308,42 @@ def test_what_waits_can_be_discarded(hub, window, tmp_path) -> None:
     window(first=10)
     wait_for(hub, lambda stats: not stats.recording)
     check(tmp_path / "out", [0, 1, 2, 10, 11, 12])
+
+
+@pytest.mark.parametrize("passed_on", [0, 2])
+def test_an_index_that_is_made_once_more_begins_with_its_first_sample(hub, tmp_path, passed_on) -> None:
+    # Given up between its second camera and its third.
+    hub.start_recording(settings(tmp_path / "out"))
+
+    def put(ranks: range) -> None:
+        for rank in ranks:
+            until(hub.wants_sample)
+            hub.put(3, fields(3) | {"rank": rank})
+
+    put(range(passed_on))
+    wait_for(hub, lambda stats: stats.recorded == passed_on)
+    hub.stop_recording()
+    hub.put(3, {"given": "up"})
+    hub.discard()
+    hub.start_recording(settings(tmp_path / "out"), 3)
+    put(range(3))
+    wait_for(hub, lambda stats: not stats.recording)
+    check(tmp_path / "out", [3], per_index=3)
+
+
+def test_a_hub_that_has_failed_says_so_of_the_recording_too(hub, tmp_path, monkeypatch) -> None:
+    # Or who asks would take it for complete.
+    def fail(self: RecordingWriter, *args: Any) -> bool:
+        raise RuntimeError("boom")
+
+    hub.start_recording(settings(tmp_path / "out"), 5)
+    monkeypatch.setattr(RecordingWriter, "write", fail)
+    hub.put(0, fields(0))
+    stats = wait_for(hub, lambda stats: not stats.recording)
+    assert stats.recorded == 0
+    assert "the hub has failed: RuntimeError('boom')" in stats.recording_error
+    assert stats.recording_error == stats.stream_error
+    assert stats.workers_error is None
 
 
 def test_a_sample_on_its_way_can_be_discarded(hub, client) -> None:

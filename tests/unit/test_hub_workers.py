@@ -13,6 +13,7 @@ from hubs import fields, until, wait_for
 from instances import TRANSPORTS
 
 from blendtorch.errors import AddressError, ConfigError
+from blendtorch.hub.sources import Worker
 from blendtorch.recording import Recording, RecordingSettings
 from blendtorch.recording.resume import key_of
 
@@ -109,6 +110,19 @@ def test_a_worker_that_fails_is_told_and_the_others_go_on(hub, instance, client)
     hub.remove_workers()
     stats = wait_for(hub, lambda stats: stats.workers == 0)
     assert stats.workers_error is None
+
+
+def test_a_hub_that_has_failed_says_so_of_workers_too(hub, instance, client, monkeypatch) -> None:
+    def fail(self: Worker) -> None:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(Worker, "take", fail)
+    client(hub.open_stream(TCP))
+    hub.add_workers([instance(share(0, 1)).address])
+    stats = wait_for(hub, lambda stats: stats.workers_error is not None)
+    assert "the hub has failed: RuntimeError('boom')" in stats.workers_error
+    assert stats.stream_error == stats.workers_error
+    assert stats.recording_error is None
 
 
 WORKER = """

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from blendtorch.errors import ConfigError
 from blendtorch.recording import Recording, RecordingSettings, RecordingWriter
+from blendtorch.recording.origin import check_same_stream
 from blendtorch.recording.resume import key_of, positions_after
 
 
@@ -60,3 +62,21 @@ def test_keys_of_other_kinds_are_passed_over(tmp_path: Path) -> None:
 def test_far_indices_take_no_time(tmp_path: Path) -> None:
     record(tmp_path, [(10_000_001, 0)], 1)
     assert positions_after(Recording(tmp_path), 2) == [(0, 10_000_002, 0), (0, 10_000_001, 0)]
+
+
+HASHED = {"name": "a.blend", "sha256": "1"}
+
+
+@pytest.mark.parametrize(
+    ("before", "here", "told"),
+    [
+        (HASHED, {"name": "b.blend", "sha256": "1"}, "its scene is a.blend, this one's is b.blend"),
+        (HASHED, {"name": "a.blend", "sha256": "2"}, "a.blend was changed since it was made"),
+        ({"name": "a.blend"}, HASHED, "one of both is recorded by the panel"),
+        (HASHED, {"name": "a.blend"}, "one of both is recorded by the panel"),
+        (None, HASHED, "its scene is None, this one's is a.blend"),
+    ],
+)
+def test_why_it_is_another_stream(before, here, told) -> None:
+    with pytest.raises(ConfigError, match=told):
+        check_same_stream(Path("folder"), {"scene": before}, {"scene": here})

@@ -1,26 +1,15 @@
 """The channel on which an instance publishes its samples."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigError
 from ..wire import LaunchArguments
+from ..wire.field_names import check_field_names
 from ..wire.sample_sender import SampleSender
 from ..wire.sockets import DEFAULT_QUEUE_SIZE
 from .session import open_session
-
-# Receivers get these with every sample.
-RESERVED_FIELDS = frozenset(("btid", "btepoch", "btseq", "btindex"))
-
-
-def check_field_names(fields: Mapping[str, Any]) -> None:
-    """Raises ConfigError when a field is called as one of those that every sample carries."""
-    if not RESERVED_FIELDS.isdisjoint(fields):
-        taken = min(RESERVED_FIELDS & fields.keys())
-        raise ConfigError(f"the field name {taken!r} is taken: every sample carries it already. Choose another.")
 
 
 class BlenderOutputChannel:

@@ -25,10 +25,15 @@ def set_cache_range(scene: bpy.types.Scene, first: int, last: int) -> None:
     first. Baked caches are left alone: their frames are fixed.
     """
     for cache in point_caches(scene):
-        if cache.is_baked:
-            continue
-        # The range must never be empty in between: Blender clamps each end against the other.
-        if last >= cache.frame_start:
-            cache.frame_end, cache.frame_start = last, first
-        else:
-            cache.frame_start, cache.frame_end = first, last
+        set_range(cache, first, last)
+
+
+def set_range(cache: bpy.types.PointCache, first: int, last: int) -> None:
+    """The same for one cache."""
+    if cache.is_baked:
+        return
+    # The range must never be empty in between: Blender clamps each end against the other.
+    if last >= cache.frame_start:
+        cache.frame_end, cache.frame_start = last, first
+    else:
+        cache.frame_start, cache.frame_end = first, last

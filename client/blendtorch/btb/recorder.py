@@ -15,8 +15,8 @@ from ..recording.settings import Record
 from ..recording.writer import settings_for
 from ..wire import LaunchArguments
 from ..wire.body import MAX_JSON_INT
+from ..wire.field_names import check_field_names
 from .origin import origin_of
-from .output_channel import check_field_names
 from .session import open_session
 
 

@@ -54,6 +54,7 @@ class Session:
         position: Where in the stream it is.
         scene: The scene that the script began with, if a file tells what it is.
         script_args: The script's own arguments; None until it has parsed them.
+        classes: Names of classes by their ids, as texts, for recordings of what this instance makes.
         published: How many samples this process has published, on all its channels together; they count it up.
     """
 
@@ -64,6 +65,7 @@ class Session:
         self.position = StreamPosition()
         self.scene = OpenedScene.now()
         self.script_args: list[str] | None = None
+        self.classes: dict[str, str] = {}
         self._channels: list[Channel] = []
         self._said_hello = False
         self._failed = False
@@ -91,6 +93,7 @@ class Session:
             "blender": compat.blender_version(),
             "python": sys.version.split()[0],
             "seed": self.args.seed,
+            "classes": self.classes,
         }
         self._tell_launcher(Message(Kind.HELLO, body, self.args.btid, self.args.epoch))
         if self._control is not None:

@@ -5,6 +5,7 @@ import re
 import sys
 import tomllib
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,7 +88,16 @@ def read_zip(path: Path) -> AddonZip:
             frozenset(f"cp3{tag[1]}" for tag in tags if tag and tag[2] != "abi3"),
             min((int(tag[1]) for tag in tags if tag and tag[2] == "abi3"), default=None),
         )
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError) as error:
+    except (
+        OSError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+    ) as error:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(
@@ -103,15 +113,20 @@ def choose_zip(folder: Path, blender: "Blender") -> AddonZip:
         MissingFileError: There is none in the folder.
         ConfigError: None fits; the message says why.
     """
-    found = [read_zip(path) for path in sorted(folder.glob("blendtorch-*.zip"))]
-    if not found:
+    paths = sorted(folder.glob("blendtorch-*.zip"))
+    if not paths:
         raise MissingFileError(
             f"no zip was given, and there is no {folder}/blendtorch-*.zip. Name the add-on's zip: blendtorch addon install "
             "ZIP. In a copy of the repository `make addon` makes it."
         )
     problems = []
     fitting = []
-    for one in found:
+    for path in paths:
+        try:
+            one = read_zip(path)
+        except (ConfigError, MissingFileError) as error:  # one that is broken does not keep another from being taken
+            problems.append(f"  {error}")
+            continue
         problem = one.problem(blender)
         if not problem and one.version != __version__:
             problem = f"it is version {one.version}, this client is {__version__}; to install it all the same, name it"

@@ -1,7 +1,7 @@
 """`blendtorch doctor`: tells what of this machine BlendTorch can use, what it lacks, and what to do about it."""
 
 import argparse
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from . import doctor_addon, doctor_blender, doctor_checks
-from .doctor_checks import Line, Status
+from .doctor_checks import Line, Status, guarded
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -60,24 +60,11 @@ def report(checks: Sequence[tuple[str, Check]], console: Console) -> int:
     """Runs checks, each given with a name for when it crashes, and prints their lines; returns the exit status."""
     count = dict.fromkeys(Status, 0)
     for name, check in checks:
-        for line in _guarded(name, check):
+        for line in guarded(name, check):
             count[line.status] += 1
             _print(line, console)
     console.print(", ".join(f"{number} {status}" for status, number in count.items()))
     return 1 if count[Status.FAILED] else 0
-
-
-def _guarded(name: str, check: Check) -> Iterator[Line]:
-    """The lines of a check; its crash is one of them."""
-    try:
-        yield from check()
-    except Exception as error:
-        seen = f"the check could not be made: {type(error).__name__}: {error}"
-        if isinstance(error, ModuleNotFoundError):
-            yield Line(Status.FAILED, name, seen, f"pip install {error.name}")
-        else:
-            fix = "If the message does not tell what to change, please report it with this output."
-            yield Line(Status.FAILED, name, seen, fix)
 
 
 def _print(line: Line, console: Console) -> None:

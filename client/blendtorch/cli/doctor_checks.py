@@ -7,7 +7,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -51,6 +51,19 @@ class Line:
 
     def __post_init__(self) -> None:
         assert self.fix or self.status is Status.OK, f"{self.name}: a {self.status} line says what to do"
+
+
+def guarded(name: str, check: Callable[[], Iterable[Line]]) -> Iterator[Line]:
+    """The lines of a check; its crash is one of them, with the name that is given."""
+    try:
+        yield from check()
+    except Exception as error:
+        seen = f"the check could not be made: {type(error).__name__}: {error}"
+        if isinstance(error, ModuleNotFoundError):
+            yield Line(Status.FAILED, name, seen, f"pip install {error.name}")
+        else:
+            fix = "If the message does not tell what to change, please report it with this output."
+            yield Line(Status.FAILED, name, seen, fix)
 
 
 def check_python() -> Iterator[Line]:

@@ -54,7 +54,7 @@ def add_parser(subparsers: Any) -> None:
         help="store fields as png, jpg, webp or exr, such as image=png (default: as they are)",
     )
     parser.add_argument("--quality", type=int, default=95, help="of jpg and webp (default: %(default)s)")
-    add_classes_option(parser, "none")
+    add_classes_option(parser, "those set up in the scene that is launched")
     parser.add_argument(
         "--shard-samples", type=int, default=RecordingSettings.shard_samples, help="(default: %(default)s)"
     )

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from ..errors import BlendTorchError, ConfigError, EncodeError, PickleNotAllowedError, RecordingWriteError
 from ..wire.pause import Pause
 from .sinks import RecordingSink, StreamSink
-from .sources import Sample, Window, Worker
+from .sources import HandOver, Sample, Worker
 from .stats import Rate
 
 log = logging.getLogger(__name__)
@@ -29,14 +29,14 @@ class Pump:
         recording: Where they are recorded; None for nowhere. The thread sets it to None when it is complete or has failed.
         has_takers: Whether a sample that comes now is taken.
         pending: The sample that is on its way.
-        is_taking: Whether a sample of the window may be neither in it nor `pending` yet.
+        is_taking: Whether a sample of the window is being taken, and may be neither in it nor `pending` yet.
         next_index: The greatest index that was passed on, or taken of a worker, plus 1.
         errors: What is wrong with the "stream", the "recording" and the "workers", in words.
         window_rate, worker_rate: How many samples were passed on.
     """
 
     def __init__(self) -> None:
-        self.window = Window(_HANDOVER)
+        self.window = HandOver(_HANDOVER)
         self.stream: StreamSink | None = None
         self.recording: RecordingSink | None = None
         self.has_takers = False
@@ -125,10 +125,18 @@ class Pump:
                     pause = Pause()
         except Exception as error:
             log.exception("the hub has failed")
-            self.errors["stream"] = f"the hub has failed: {error!r}. This is a bug; report it."
+            self._tell_all(f"the hub has failed: {error!r}. This is a bug; report it.")
             self._stop.set()
         finally:
             self._close_all()
+
+    def _tell_all(self, error: str) -> None:
+        """Notes an error that ends everything, with all that runs; with the stream in any case, for somebody to see it."""
+        self.errors["stream"] = error
+        if self.recording is not None:
+            self.errors["recording"] = error
+        if self._workers:
+            self.errors["workers"] = error
 
     def _obey(self) -> None:
         while True:
@@ -150,7 +158,6 @@ class Pump:
         has_room = stream is not None and self._has_room(stream)
         self.has_takers = recording is not None or (has_room and self.pending is None)
         if self.pending is None and (recording is not None or has_room):
-            self.is_taking = len(self.window) > 0
             self.pending = self._next_sample()
             self.is_taking = False
         sample = self.pending
@@ -177,7 +184,7 @@ class Pump:
         count = len(self._workers) + 1
         for i in range(count):
             turn = (self._turn + i) % count
-            sample = self.window.take() if turn == 0 else self._take_of(self._workers[turn - 1])
+            sample = self._take_of_window() if turn == 0 else self._take_of(self._workers[turn - 1])
             if sample is not None:
                 if sample.of_worker:
                     self.next_index = max(self.next_index, sample.index + 1)
@@ -186,6 +193,11 @@ class Pump:
                 return sample
         self._leave_ended_workers()
         return None
+
+    def _take_of_window(self) -> Sample | None:
+        # What is put after this look is left for the next one: taken now, it would be missed in `waiting` on its way.
+        self.is_taking = len(self.window) > 0
+        return self.window.take() if self.is_taking else None
 
     def _take_of(self, worker: Worker) -> Sample | None:
         try:

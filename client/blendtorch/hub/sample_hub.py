@@ -39,20 +39,14 @@ class SampleHub:
     Without a recording samples wait for clients: workers stop at full queues, and `wants_sample` is false. Each sample goes
     to one client, and is told by `btindex`, the index that it was made with; `btid` and `btseq` are the hub's own. Clients
     on this machine know how many samples of an index come before one (`Group.done`) also where the episodes of several
-    workers mingle; those that get messages take each stretch of samples of one index for a whole one.
+    workers mingle; those that get messages take each stretch of samples of one index for a whole one. Whoever comes again
+    gets all that is made from then on: a low index does not tell that it was delivered.
 
     Args:
-        queue_size: How many samples may wait for clients, in shared memory or on their way to each.
         btid: The id that samples get.
-
-    Raises:
-        ConfigError: `queue_size` is not positive.
     """
 
-    def __init__(self, *, queue_size: int = 10, btid: int = 0) -> None:
-        if queue_size < 1:
-            raise ConfigError(f"queue_size is {queue_size}, expected at least 1.")
-        self._queue_size = queue_size
+    def __init__(self, *, btid: int = 0) -> None:
         self._btid = btid
         self._last_stream: StreamSink | None = None
         self._last_recording: RecordingSink | None = None
@@ -63,11 +57,14 @@ class SampleHub:
 
     # The stream
 
-    def open_stream(self, address: str, *, shm: bool = True, curve: CurveKeys | None = None) -> str:
+    def open_stream(
+        self, address: str, *, queue_size: int = 10, shm: bool = True, curve: CurveKeys | None = None
+    ) -> str:
         """Binds an address, for clients to connect to.
 
         Args:
             address: Such as "tcp://127.0.0.1:11000", "tcp://127.0.0.1:*" for any free port, or "ipc:///PATH".
+            queue_size: How many samples may wait for clients, in shared memory or on their way to each.
             shm: Whether clients on this machine get samples by shared memory, which is faster.
             curve: Keys, the ones of an instance; an address that other machines reach needs them.
 
@@ -76,13 +73,16 @@ class SampleHub:
 
         Raises:
             AddressError: The address is in use, malformed, or not of this machine.
-            ConfigError: There is a stream already, the address needs keys, or the hub is closed.
+            ConfigError: There is a stream already, the address needs keys, `queue_size` is not positive, or the hub is
+                closed.
         """
+        if queue_size < 1:
+            raise ConfigError(f"queue_size is {queue_size}, expected at least 1.")
         self._check_open()
         if (open_one := self._pump.stream) is not None:
             raise ConfigError(f"a stream is open at {open_one.address} already. Close it first.")
         self._await_closing("stream")
-        stream = StreamSink(self._bind(address, shm, curve))
+        stream = StreamSink(self._bind(address, queue_size, shm, curve))
         self._pump.errors["stream"] = None
         self._pump.stream = self._last_stream = stream
         self._pump.wake()
@@ -94,7 +94,7 @@ class SampleHub:
         if stream is not None:
             self._closings["stream"] = self._pump.close_stream(stream)
 
-    def _bind(self, address: str, shm: bool, curve: CurveKeys | None) -> SampleSender:
+    def _bind(self, address: str, queue_size: int, shm: bool, curve: CurveKeys | None) -> SampleSender:
         """Binds an address, which the stream before may still be about to leave."""
         deadline = time.monotonic() + _REOPEN_S
         was_here = self._last_stream is not None and self._last_stream.address == address
@@ -103,7 +103,7 @@ class SampleHub:
                 return SampleSender(
                     address,
                     self._btid,
-                    queue_size=self._queue_size,
+                    queue_size=queue_size,
                     shm_bytes=DEFAULT_SHM_BYTES if shm else 0,
                     curve=curve,
                 )
@@ -196,27 +196,29 @@ class SampleHub:
         """Whether the window is to make a sample now: somebody takes it, and there is room. Never waits."""
         return self._pump.window.has_room and self._pump.has_takers and not self._pump.stopped
 
-    def put(self, index: int, fields: Mapping[str, Any], *, rank: int | None = None) -> None:
+    def put(self, index: int, fields: Mapping[str, Any]) -> None:
         """Hands a sample of the window over. Never waits.
+
+        Those that are put one after the other with the same index are its first, second, ... sample: by that a recording
+        knows what it has. So `discard` before an index is made once more.
 
         Args:
             index: The index that it was made with.
             fields: The sample. Arrays are not copied: they must not be written to any more.
-            rank: How many samples of that index come before it; with the index it tells what a recording has already. None
-                counts those put one after the other: that of an index that is made once more is wrong then.
 
         Raises:
-            ConfigError: There is no room, as `wants_sample` would have told; the index or the rank is none; the name of a
-                field is taken; the hub is closed.
+            ConfigError: There is no room, as `wants_sample` would have told; the index is none; the name of a field is
+                taken; the hub is closed.
         """
         self._check_open()
-        self._pump.window.put(index, fields, rank)
+        self._pump.window.put(index, fields)
         self._pump.wake()
 
     def discard(self) -> None:
         """Drops what `put` has handed over and nobody has taken. Never waits.
 
-        For when the window begins anew: what waits was made with what was set up before, or will be made once more.
+        For when the window begins anew: what waits was made with what was set up before, or will be made once more. What is
+        put next is the first sample of its index.
         """
         self._pump.window.discard()
         self._pump.wake()

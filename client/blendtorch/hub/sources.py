@@ -9,11 +9,11 @@ from typing import Any
 from ..errors import ConfigError
 from ..wire.body import MAX_JSON_INT
 from ..wire.curve import CurveKeys
+from ..wire.field_names import check_field_names
 from ..wire.sample_receiver import SampleReceiver
 
-# A hub adds these to what it records, and receivers to what they get.
-RESERVED_FIELDS = frozenset(("btid", "btepoch", "btseq", "btindex"))
 _QUEUE_SIZE = 4  # of a worker's samples that come by message
+_NONE = (-1, 0)  # index and rank of no sample
 
 
 @dataclass
@@ -25,8 +25,8 @@ class Sample:
         rank: How many samples of that index come before it.
         fields: The fields. Those of a worker may lie in shared memory, and are then valid until `release`.
         release: Gives that memory back.
-        batch: Which batch of the window's it is of, see `Window.discard`; None when a worker has made it.
-        is_recorded: Whether the recording has it, or there was none when it was its turn.
+        batch: Which batch of the window's it is of, see `HandOver.discard`; None when a worker has made it.
+        is_recorded: Whether a recording has it.
     """
 
     index: int
@@ -48,7 +48,7 @@ class Sample:
         release()
 
 
-class Window:
+class HandOver:
     """Hands the samples of the window over to the hub's thread; never blocks.
 
     Args:
@@ -58,7 +58,7 @@ class Window:
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._samples: deque[Sample] = deque()
-        self._last = (-1, 0)
+        self._last = _NONE
         self._batch = 0
 
     def __len__(self) -> int:
@@ -69,29 +69,27 @@ class Window:
         """Whether one more may be put."""
         return len(self._samples) < self._capacity
 
-    def put(self, index: int, fields: Mapping[str, Any], rank: int | None = None) -> None:
+    def put(self, index: int, fields: Mapping[str, Any]) -> None:
         """Hands one over; see `SampleHub.put`.
 
         Raises:
-            ConfigError: There is no room, the index or the rank is none, or a field's name is taken.
+            ConfigError: There is no room, the index is none, or a field's name is taken.
         """
         if not self.has_room:
             raise ConfigError(
                 f"{len(self)} samples wait to be handed over already. Expected put() where wants_sample() is true."
             )
-        for name, value in (("index", index), ("rank", 0 if rank is None else rank)):
-            if type(value) is not int or not 0 <= value <= MAX_JSON_INT:
-                raise ConfigError(f"the sample's {name} is {value!r}, expected an integer from 0 to 2**53.")
-        if taken := sorted(RESERVED_FIELDS & fields.keys()):
-            raise ConfigError(f"the field name {taken[0]!r} is taken: every sample carries it already. Choose another.")
-        if rank is None:
-            rank = self._last[1] + 1 if index == self._last[0] else 0
+        if type(index) is not int or not 0 <= index <= MAX_JSON_INT:
+            raise ConfigError(f"the sample's index is {index!r}, expected an integer from 0 to 2**53.")
+        check_field_names(fields)
+        rank = self._last[1] + 1 if index == self._last[0] else 0
         self._last = (index, rank)
         self._samples.append(Sample(index, rank, dict(fields), _nothing, self._batch))
 
     def discard(self) -> None:
-        """Drops what was put and is not passed on yet, the one on its way included."""
+        """Drops what was put and is not passed on yet, the one on its way included. What is put next begins its index."""
         self._batch += 1
+        self._last = _NONE
         self._samples.clear()
 
     def is_stale(self, sample: Sample) -> bool:

@@ -16,8 +16,8 @@ class HubStats:
         clients: How many clients are there.
         sent: How many samples went to clients since the stream was opened.
         recording: Whether a recording runs.
-        num_samples: How many samples the recording is to have; None until it is stopped. As are the next two, of the
-            last recording when none runs.
+        num_samples: How many samples the recording is to have; None for as many as come until it is stopped. This and the
+            next two are of the last recording when none runs.
         recorded: How many it has, with those that its folder held before.
         recorded_bytes: How many bytes its folder's shards take, with those that were there before.
         seconds_left: How long it will take yet; None while that is not known.
@@ -26,9 +26,9 @@ class HubStats:
         workers_per_s: Images a second that came from workers, over the last 2 seconds.
         waiting: How many samples wait for clients or the disk, in shared memory or here, or are on their way.
         next_index: The greatest index of a sample that was sent or recorded, or taken of a worker, plus 1.
-        stream_error: What is wrong with the stream, in words; None when all is well. As are the next two.
-        recording_error: What is wrong with the recording.
-        workers_error: What is wrong with workers: the last thing that was.
+        stream_error: What is wrong with the stream, in words; None when all is well.
+        recording_error: Likewise with the recording.
+        workers_error: Likewise with workers: the last thing that was.
     """
 
     address: str | None = None

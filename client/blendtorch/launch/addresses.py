@@ -102,12 +102,27 @@ def _tcp_ports(host: str, count: int, start_port: int | None) -> tuple[list[int]
         ports = []
         for port in wanted:
             try:
-                probe = probes.enter_context(_listen(host, port))
-                ports.append(probe.getsockname()[1])
-                reservation.enter_context(_reserve(ports[-1]))
+                ports.append(_take_port(host, port, probes, reservation))
             except OSError as error:
                 raise _bind_error(host, port, error) from None
         return ports, reservation.pop_all()
+
+
+def _take_port(host: str, port: int, probes: ExitStack, reservation: ExitStack) -> int:
+    """Probes and reserves a port, 0 for any free one; returns which.
+
+    Raises:
+        OSError: It is in use, or another launcher has reserved it.
+    """
+    while True:
+        found = probes.enter_context(_listen(host, port)).getsockname()[1]
+        try:
+            reservation.enter_context(_reserve(found))
+            return found
+        except OSError as error:
+            # Any other one does as well, and the system does not give this one again while it is probed.
+            if port or error.errno != errno.EADDRINUSE:
+                raise
 
 
 def _listen(host: str, port: int) -> socket.socket:

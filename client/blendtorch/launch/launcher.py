@@ -152,6 +152,7 @@ class BlenderLauncher:
         # What a scene that is run without a script is set up with says its seed, too.
         self._seed_option = [SEED_OF_THE_FILE] if seed is None and script is None else []
         self._blender_version = ""
+        self._classes: dict[str, str] = {}
         self._background = background
         self._instance_args = [list(map(str, args)) for args in instance_args or [[]] * num_instances]
         self._choose_addresses = partial(
@@ -179,16 +180,19 @@ class BlenderLauncher:
     def __enter__(self) -> "BlenderLauncher":
         if self._folders:
             raise ConfigError("this launcher is running already; leave its `with` block first.")
-        blender = find_blender(self._blend_path, windowed=not self._background)
-        self._blender_version = blender.version_string
-        log.info("launching %d x Blender %s (%s)", self._num_instances, blender.version_string, blender.path)
         try:
+            blender = find_blender(self._blend_path, windowed=not self._background)
+            self._check_not_cancelled()
+            self._blender_version = blender.version_string
+            log.info("launching %d x Blender %s (%s)", self._num_instances, blender.version_string, blender.path)
             # On a thread, for Ctrl-C reaches the main one only: no process may be started and not be noted.
             with ThreadPoolExecutor(1) as pool:
                 pool.submit(self._start, blender).result()
             self._await_hellos()
-            if self._seed_option and self._monitor and self._monitor.seed is not None:
-                self.seed = self._monitor.seed
+            if (monitor := self._monitor) is not None:
+                self._classes = monitor.classes
+                if self._seed_option and monitor.seed is not None:
+                    self.seed = monitor.seed
         except BaseException:
             self.close()
             raise
@@ -198,7 +202,7 @@ class BlenderLauncher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # A dead instance is the cause of the silence that the body of the `with` has run into.
-        failure = self._monitor.failure if self._monitor else None
+        failure = monitor.failure if (monitor := self._monitor) else None
         self.close()
         if isinstance(error, PeerTimeout) and failure is not None:
             raise failure from error
@@ -210,8 +214,8 @@ class BlenderLauncher:
             ScriptError: The script of one has raised.
             InstanceError: One has ended, other than by the end of its script, and is not started again.
         """
-        if self._monitor and self._monitor.failure is not None:
-            raise self._monitor.failure
+        if (monitor := self._monitor) and monitor.failure is not None:  # another thread may close this launcher
+            raise monitor.failure
 
     @property
     def instances(self) -> list[InstanceState]:
@@ -220,7 +224,7 @@ class BlenderLauncher:
         return [] if monitor is None else monitor.states
 
     def cancel(self) -> None:
-        """Has another thread's wait for the instances' reports end at once: entering raises InstanceError then."""
+        """Ends another thread's entering, or the next one, by InstanceError; a search for a Blender is finished before."""
         self._cancelled.set()
 
     @property
@@ -234,7 +238,8 @@ class BlenderLauncher:
         """Where the samples come from, for a recording's metadata.
 
         Blender's version, the seed, how many instances there are, the arguments of all of them (or a list for each, where
-        they differ), and names and SHA-256 of the scene and the script; None for one that there is not.
+        they differ), and names and SHA-256 of the scene and the script; None for one that there is not. Names of classes by
+        their ids, as texts, where a scene that is run without a script has some.
         """
         alike = all(args == self._instance_args[0] for args in self._instance_args)
         return {
@@ -244,6 +249,7 @@ class BlenderLauncher:
             "scene": identity_of(self._scene),
             "script": identity_of(self._script),
             "instance_args": self._instance_args[0] if alike else self._instance_args,
+            **({"classes": self._classes} if self._classes else {}),
         }
 
     def wait(self, timeout_s: float | None = None) -> bool:
@@ -256,7 +262,7 @@ class BlenderLauncher:
             ScriptError, InstanceError: As `assert_alive`.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while self._monitor and not self._monitor.over:
+        while (monitor := self._monitor) and not monitor.over:
             self.assert_alive()
             if deadline is not None and time.monotonic() > deadline:
                 return False
@@ -287,6 +293,7 @@ class BlenderLauncher:
         if self._guardian:
             self._guardian.dismiss()
             self._guardian = None
+        self._cancelled.clear()
 
     def _start(self, blender: Blender) -> None:
         self.restarts = []
@@ -329,6 +336,7 @@ class BlenderLauncher:
             return instance
 
         for btid in range(self._num_instances):
+            self._check_not_cancelled()
             self._instances.append(start(btid))
         self.log_files = [instance.log_file for instance in self._instances]
         self.launch_info = LaunchInfo(
@@ -353,14 +361,17 @@ class BlenderLauncher:
             return self._folders[0].path, self._folders[1].path
         return self._folders[0].path, None
 
+    def _check_not_cancelled(self) -> None:
+        if self._cancelled.is_set():
+            raise InstanceError("the launch was cancelled before all instances had reported.")
+
     def _await_hellos(self) -> None:
         assert self._monitor
         started = time.monotonic()
         told = False
         while waiting := self._monitor.silent:
             self.assert_alive()
-            if self._cancelled.is_set():
-                raise InstanceError("the launch was cancelled before all instances had reported.")
+            self._check_not_cancelled()
             if not told and time.monotonic() - started > _TELL_AFTER_S:
                 told = True
                 log.warning(

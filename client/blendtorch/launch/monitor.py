@@ -73,6 +73,11 @@ class Monitor:
         return self._supervisors[0].seed
 
     @property
+    def classes(self) -> dict[str, str]:
+        """The names of classes that the first instance has reported."""
+        return self._supervisors[0].classes
+
+    @property
     def restarting(self) -> bool:
         """Whether any instance is being restarted."""
         return any(supervisor.restarting for supervisor in self._supervisors)

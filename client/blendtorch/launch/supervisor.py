@@ -119,6 +119,7 @@ class Supervisor:
         instance: The last process that was started.
         greeted: Whether it has ever reported that its script runs.
         seed: The seed that it has reported then.
+        classes: The names of classes, by their ids as texts, that it has reported then.
         failure: Why it is given up on, or None.
         over: Whether its last process has ended, and no other will be started.
     """
@@ -127,6 +128,7 @@ class Supervisor:
         self.instance = instance
         self.greeted = False
         self.seed: int | None = None
+        self.classes: dict[str, str] = {}
         self.failure: InstanceError | None = None
         self.over = False
         self._start = start
@@ -171,6 +173,7 @@ class Supervisor:
         if message.kind == Kind.HELLO:
             seed = body.get("seed")
             self.seed = seed if isinstance(seed, int) else None
+            self.classes = _names(body.get("classes"))
             self.greeted = True
             pid = body.get("pid")
             self._vitals = Vitals(pid if isinstance(pid, int) else self.instance.pid, self.instance.pid, now)
@@ -296,3 +299,10 @@ class Supervisor:
     def _recycle(self, reason: str, now: float) -> None:
         self.instance.terminate()
         self._ending = _Ending(reason, now + TERMINATE_GRACE_S, is_failure=False)
+
+
+def _names(reported: object) -> dict[str, str]:
+    """What maps texts to texts; of anything else, nothing."""
+    if not isinstance(reported, dict) or not all(type(word) is str for pair in reported.items() for word in pair):
+        return {}
+    return reported

@@ -41,13 +41,24 @@ def check_same_stream(folder: Path, before: Mapping[str, Any], here: Mapping[str
     for name in IDENTITY:
         if name not in before or name not in here or json.dumps(before[name]) == json.dumps(here[name]):
             continue  # None is known: there is no scene, say
-        there, this = (_called(metadata[name]) for metadata in (before, here))
-        seen = f"{this} was changed since it" if there == this else f"its {name} is {there}, this one's is {this}"
         raise ConfigError(
-            f"{folder} holds a recording of another stream: {seen}{' was made' if there == this else ''}. Choose "
-            "another folder, or remove that recording. (To go on all the same, record with "
+            f"{folder} holds a recording of another stream: {_difference(name, before[name], here[name])}. Choose another "
+            "folder, or remove that recording. (To go on all the same, record with "
             f"metadata={{{name!r}: btt.Recording(folder).metadata[{name!r}]}}.)"
         )
+
+
+def _difference(name: str, before: Any, here: Any) -> str:
+    there, this = _called(before), _called(here)
+    if there != this:
+        return f"its {name} is {there}, this one's is {this}"
+    if _is_hashed(before) != _is_hashed(here):  # the panel does not: people save the file as they go
+        return f"one of both is recorded by the panel in Blender, the other one from outside, of {this} as it was saved"
+    return f"{this} was changed since it was made"
+
+
+def _is_hashed(value: Any) -> bool:
+    return isinstance(value, Mapping) and "sha256" in value
 
 
 def _called(value: Any) -> Any:

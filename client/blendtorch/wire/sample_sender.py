@@ -145,7 +145,7 @@ class SampleSender:
         """Sends one sample, waiting while no receiver is there or has room.
 
         What was delivered already, before a restart, is passed over: samples of an index count from 0 anew each time that
-        the index changes.
+        the index changes. Not so where `done` tells: then indices come in any order, and nothing follows from a low one.
 
         Args:
             fields: The sample.
@@ -169,7 +169,7 @@ class SampleSender:
         if self._awaited:
             self._wait_for_those_of_before()
         position = self._place(index, done)
-        if index is not None and position[1:] < self.resumed[1:]:
+        if index is not None and done is None and position[1:] < self.resumed[1:]:
             is_sent = False  # it was delivered before the restart
         else:
             is_sent = not (self._had and position.seq in self._had)

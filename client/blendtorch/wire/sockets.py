@@ -278,7 +278,7 @@ def _attach(socket: zmq.Socket, address: str, bind: bool, curve: CurveKeys | Non
         if address.startswith("tcp:") and port != "*" and not (port.isdigit() and int(port) <= 65535):
             raise zmq.ZMQError(errno.EINVAL)  # ZeroMQ itself takes "70000" and "12x" for other ports
         if not address.startswith(("tcp://", "ipc://")):
-            raise zmq.ZMQError(errno.EPROTONOSUPPORT)  # ZeroMQ's others may reach other machines, too
+            raise zmq.ZMQError(zmq.EPROTONOSUPPORT)  # ZeroMQ's others may reach other machines, too
         if not bind:
             socket.connect(address)
             return address
@@ -310,12 +310,19 @@ def _milliseconds(seconds: float | None) -> int | None:
 
 def _address_error(address: str, bind: bool, error: zmq.ZMQError) -> AddressError:
     verb = "bind" if bind else "connect to"
+    number = _system_errno(error)
     advice = "Expected tcp://HOST:PORT or ipc:///PATH (at most 107 bytes long)."
-    if error.errno == errno.EADDRINUSE:
+    if number == errno.EADDRINUSE:
         advice = (
             "Another process listens there (`ss -ltnp` shows which). Choose another port, or let the launcher pick "
             "free ones by leaving out start_port."
         )
-    elif error.errno in (errno.EADDRNOTAVAIL, errno.ENODEV):
+    elif number in (errno.EADDRNOTAVAIL, errno.ENODEV):
         advice = "No network interface of this machine has that address; 127.0.0.1 is always there."
-    return AddressError(error.errno, f"cannot {verb} {address}: {error.strerror}. {advice}")
+    return AddressError(number, f"cannot {verb} {address}: {error.strerror}. {advice}")
+
+
+def _system_errno(error: zmq.ZMQError) -> int | None:
+    """The number that Python's `errno` has for an error of ZeroMQ's, which on Windows has others for some of them."""
+    name = next((one.name for one in zmq.Errno if one == error.errno), "")
+    return getattr(errno, name, error.errno)

@@ -2,6 +2,7 @@
 
 import bpy
 import numpy as np
+import pytest
 
 from blendtorch.btb import randomize
 from blendtorch.btb.randomize import Choice, Constant, LogUniform, Normal, Target, Uniform
@@ -153,3 +154,20 @@ def bits(value):
 
 def apply(randomizers, index=0, **more):
     return randomize.apply(randomizers, seed=5, address=(index,), index=index, **more)
+
+
+@pytest.fixture(name="cube")
+def default_cube():
+    return bpy.data.objects["Cube"]
+
+
+def place(entries, seed=5, address=(0,), **more):
+    with randomize.apply(entries, seed=seed, address=address, **more):
+        return tuple(bpy.data.objects["Cube"].location)
+
+
+def text(source, name="mine.py"):
+    block = bpy.data.texts.get(name) or bpy.data.texts.new(name)
+    block.clear()
+    block.write(source)
+    return randomize.Hook(name)

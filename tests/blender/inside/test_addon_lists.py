@@ -6,14 +6,16 @@ import bpy
 import pytest
 
 import addon_blendtorch
+from addon_blendtorch.panels.randomizer_fields import missing_part, missing_target
 from addon_blendtorch.panels.randomizers import icon_of, summary
 from addon_blendtorch.panels.workers import shortened
-from addon_blendtorch.panels.wrapped_text import wrap
 from addon_blendtorch.properties import to_setup
 from addon_blendtorch.properties.convert_randomizer import entry_to_json
 from addon_blendtorch.properties.kinds import KINDS
 from addon_blendtorch.rna_property import find_field, find_path
+from addon_blendtorch.wrapped_text import wrap
 from blendtorch.btb import randomize
+from blendtorch.btb import setup as btb_setup
 from blendtorch.errors import SceneError
 
 Choice, Target, Uniform = randomize.Choice, randomize.Target, randomize.Uniform
@@ -29,6 +31,13 @@ def settings():
 
 def labels(settings) -> list[str]:
     return [entry.label for entry in settings.randomizers]
+
+
+def delete(name: str) -> None:
+    """As X does in the window."""
+    bpy.ops.object.select_all(action="DESELECT")
+    bpy.data.objects[name].select_set(True)
+    bpy.ops.object.delete()
 
 
 def add(settings, *names: str) -> None:
@@ -119,6 +128,57 @@ class TestRandomizers:
         settings.randomizers[0].target_name = "Gone"
         bpy.ops.blendtorch.randomizer_duplicate()
         assert settings.randomizers[1].target_name == "Gone"
+
+
+class TestWhatIsGone:
+    def test_a_deleted_target_is_told_at_once(self, settings):
+        bpy.ops.blendtorch.randomizer_add(type="Rotation")
+        (entry,) = settings.randomizers
+        assert missing_target(entry) == ""
+        delete("Cube")
+        assert entry.target_object is not None  # which keeps it in the file
+        assert missing_target(entry) == "Cube was deleted."
+        assert btb_setup.check(to_setup(bpy.context.scene), bpy.context.scene)
+
+    def test_so_is_what_it_looks_at_or_is_put_on(self, settings):
+        bpy.ops.blendtorch.randomizer_add(type="LookAt")
+        bpy.ops.blendtorch.randomizer_add(type="LocationOnSurface")
+        looks, lies = settings.randomizers
+        assert missing_part(lies) == "Choose the mesh that it is put on."
+        lies.surface = looks.at_object = bpy.data.objects["Cube"]
+        assert missing_part(looks) == missing_part(lies) == ""
+        delete("Cube")
+        assert missing_part(looks) == missing_part(lies) == "Cube was deleted."
+        looks.at_type = "POINT"
+        assert missing_part(looks) == ""
+
+    def test_an_object_of_another_scene_or_of_a_collection_alone_is_there(self, settings):
+        bpy.ops.blendtorch.randomizer_add(type="Rotation")
+        cube = bpy.data.objects["Cube"]
+        bpy.data.collections["Collection"].objects.unlink(cube)
+        for collection in (bpy.data.scenes.new("other").collection, bpy.data.collections.new("of nobody")):
+            collection.objects.link(cube)
+            assert missing_target(settings.randomizers[0]) == ""
+            collection.objects.unlink(cube)
+        assert missing_target(settings.randomizers[0]) == "Cube was deleted."
+
+    def test_all_that_is_not_there_is_marked_when_a_start_is_refused(self, settings, tmp_path):
+        settings.recording.folder = str(tmp_path)
+        for path in ('["gone"]', "location", "modifiers[0].width"):
+            bpy.ops.blendtorch.randomizer_add(type="Property")
+            settings.randomizers[-1].data_path = path
+        for start in (bpy.ops.blendtorch.stream_start, bpy.ops.blendtorch.record_start):
+            with pytest.raises(RuntimeError, match=r"randomizer 1 .*\n.*randomizer 3"):
+                start()
+            errors = [entry.error for entry in settings.randomizers]
+            assert errors[1] == ""
+            assert "gone" in errors[0]
+            assert "Modifiers" in errors[2]
+            settings.randomizers[0].mute = settings.randomizers[2].mute = True
+            bpy.ops.blendtorch.stream_start()  # which goes well, and takes the marks away
+            bpy.ops.blendtorch.stream_stop()
+            assert [entry.error for entry in settings.randomizers] == [""] * 3
+            settings.randomizers[0].mute = settings.randomizers[2].mute = False
 
 
 class TestCamerasAndClasses:

@@ -9,11 +9,13 @@ import pytest
 
 from addon_blendtorch.client_snippet import snippet
 from addon_blendtorch.pace import Pace, turn_s
+from addon_blendtorch.panels.recording import progress_of
 from addon_blendtorch.preview_picture import grid, png, with_boxes
 from addon_blendtorch.producer import Share
 from addon_blendtorch.stream_address import endpoint_of, in_words
 from blendtorch.btb.setup import StreamSettings
 from blendtorch.errors import AddressError
+from blendtorch.hub import HubStats
 from blendtorch.labels.pictures import ids_to_rgb
 
 
@@ -97,14 +99,14 @@ def test_names_stand_above_their_boxes_or_inside():
 
 def test_grid_and_png():
     pictures = [np.full((4, 6, 3), 10 * number, np.uint8) for number in range(5)]
-    sheet = grid(pictures, gap_px=1)
-    assert sheet.shape == (14, 20, 3)
+    sheet = grid(pictures)
+    assert sheet.shape == (3 * 4 + 2 * 4, 3 * 6 + 2 * 4, 3)
     for number in range(5):
-        assert (sheet[number // 3 * 5, number % 3 * 7] == 10 * number).all()
+        assert (sheet[number // 3 * 8, number % 3 * 10] == 10 * number).all()
     data = png(sheet)
-    assert struct.unpack(">II", data[16:24]) == (20, 14)
+    assert struct.unpack(">II", data[16:24]) == (26, 20)
     length = struct.unpack(">I", data[33:37])[0]
-    rows = np.frombuffer(zlib.decompress(data[41 : 41 + length]), np.uint8).reshape(14, 61)
+    rows = np.frombuffer(zlib.decompress(data[41 : 41 + length]), np.uint8).reshape(20, 1 + 3 * 26)
     np.testing.assert_array_equal(rows[:, 1:].reshape(sheet.shape), sheet)
 
 
@@ -133,3 +135,9 @@ def test_client_code_is_python():
     code = snippet("tcp://127.0.0.1:5000")
     compile(code, "code", "exec")
     assert "StreamLoader('tcp://127.0.0.1:5000', batch_size=8)" in code
+
+
+def test_progress_is_towards_the_goal_that_the_recording_was_started_with():
+    assert progress_of(HubStats(recording=True, num_samples=8, recorded=2)) == (0.25, "2 of 8 samples")
+    assert progress_of(HubStats(recording=True, num_samples=8, recorded=9)) == (1.0, "9 of 8 samples")
+    assert progress_of(HubStats(recording=True, recorded=2)) is None

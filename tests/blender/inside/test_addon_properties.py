@@ -8,7 +8,7 @@ import bpy
 import pytest
 
 import addon_blendtorch
-from addon_blendtorch.properties import EntryError, from_setup, to_setup, to_setup_unfinished
+from addon_blendtorch.properties import EntryError, from_setup, let_go_of_deleted, to_setup, to_setup_unfinished
 from addon_blendtorch.properties.convert_randomizer import entry_from_json, entry_to_json
 from addon_blendtorch.properties.fields import FIELDS
 from addon_blendtorch.properties.kinds import ALL_TARGETS, KINDS, OTHER, TYPE_ITEMS, target_items
@@ -281,6 +281,25 @@ def test_an_object_that_was_removed_is_named_still(settings):
     entries()[0].target_object = None
     with pytest.raises(EntryError, match="needs a name"):
         to_setup(bpy.context.scene)
+
+
+def test_an_object_that_was_the_target_before_is_let_go_of_without_its_name(settings):
+    entry = settings.randomizers.add()
+    entry.type = "Rotation"
+    entry.target_object = bpy.data.objects["Cube"]
+    entry.target_choice = "COLLECTION"
+    entry.target_name = "not there"
+    item = settings.output.classes.add()
+    item.object, item.collection = bpy.data.objects["Cube"], bpy.data.collections["Collection"]
+    item.type = "COLLECTION"
+    bpy.data.collections["Collection"].objects.unlink(bpy.data.objects["Cube"])
+    let_go_of_deleted(bpy.context.scene)
+    assert (entry.target_object, item.object) == (None, None)
+    assert (entry.target_name, item.target_name) == ("not there", "Collection")
+    bpy.data.collections.remove(item.collection)
+    assert item.target_name == "Collection"
+    entry.target_choice = "OBJECT"
+    assert entry.target_name == ""
 
 
 def test_another_target_type_does_not_take_the_old_name(settings):

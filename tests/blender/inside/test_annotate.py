@@ -25,7 +25,7 @@ POSE = {"location": (6, -5, 4), "rotation": (1.13, 0.1, 0.87)}
 
 @pytest.fixture(autouse=True)
 def scene():
-    bpy.ops.wm.read_factory_settings(use_empty=True)
+    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
     return bpy.context.scene
 
 

@@ -18,7 +18,7 @@ POSE = Matrix.LocRotScale((1.0, -2.0, 0.5), Euler((0.3, 0.4, 0.5)), (1.0, 2.0, 0
 
 @pytest.fixture(autouse=True)
 def scene():
-    bpy.ops.wm.read_factory_settings(use_empty=True)
+    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
     return bpy.context.scene
 
 

@@ -22,7 +22,7 @@ from blendtorch.errors import SceneError
 
 @pytest.fixture(autouse=True)
 def scene():
-    bpy.ops.wm.read_factory_settings(use_empty=True)
+    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
     return bpy.context.scene
 
 
@@ -319,7 +319,7 @@ def test_instances_are_numbered_by_name_whatever_the_order_they_come_in():
     """Of two scenes that were built the other way round."""
     tables = []
     for names in (("x", "y"), ("y", "x")):
-        bpy.ops.wm.read_factory_settings(use_empty=True)
+        bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
         add_camera()
         parts = {name: add_cube(f"part {name}", half=0.4) for name in names}
         for name in names:

@@ -20,7 +20,7 @@ from blendtorch import btb
 
 @pytest.fixture(autouse=True)
 def scene():
-    bpy.ops.wm.read_factory_settings(use_empty=True)
+    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
     return bpy.context.scene
 
 

@@ -16,7 +16,7 @@ ALL = ("ids", "depth", "normals_world", "normals_camera")
 
 @pytest.fixture(autouse=True)
 def scene():
-    bpy.ops.wm.read_factory_settings(use_empty=True)
+    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
     return bpy.context.scene
 
 
@@ -203,7 +203,7 @@ def test_far_from_the_origin_nothing_moves():
     """300 km away single precision leaves 3 cm, and three pixels here; products of matrices in double precision none."""
     pictures = []
     for offset in ((0, 0, 0), (262144, -131072, 65536)):  # which single precision has exactly
-        bpy.ops.wm.read_factory_settings(use_empty=True)
+        bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
         rotation = Vector((6, -8, 16)).to_track_quat("Z", "Y").to_euler()
         add_camera(location=np.add(offset, (6, -8, 16)), rotation=rotation, lens=80)
         add_cube(location=offset, half=1, rotation=(0.3, 0.4, 0.5))

@@ -134,6 +134,7 @@ def test_inputs_of_geometry_nodes_by_the_path_of_any_blender(path):
     assert lowest() == -1
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     ("path", "distribution", "words"),
     [
@@ -157,6 +158,9 @@ def test_inputs_of_geometry_nodes_by_the_path_of_any_blender(path):
         ("pass_index", Constant(-1), ["out of the range 0 to 32767"]),
         ("pass_index", Uniform(0, 40_000), ["out of the range"]),
         ("pass_index[0]", Constant(1), ["single value"]),
+        ('["count"]', Constant(2**31), ["2147483648 is out of the range -2147483648 to 2147483647"]),
+        ('["count"]', Constant(1e300), ["out of the range"]),
+        ("location", Constant(1e300), ["1e+300 is out of the range"]),
         ("hide_render", Constant(2), ["out of the range 0 to 1"]),
         ("rotation_mode", Choice(("XYX",)), ['there is no "XYX"', '"XYZ"']),
         ("rotation_mode", Constant(1), ["expected a text"]),
@@ -164,7 +168,7 @@ def test_inputs_of_geometry_nodes_by_the_path_of_any_blender(path):
     ],
 )
 def test_what_is_wrong_is_named_with_what_there_is(cube, path, distribution, words):
-    cube["pace"] = 1.0
+    cube["pace"], cube["count"] = 1.0, 1
     cube.id_properties_ui("pace").update(min=0, max=5)
     (error,) = randomize.check([Property(CUBE, path, distribution)])
     for part in ['Property of object "Cube"', *words]:

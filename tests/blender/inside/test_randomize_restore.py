@@ -87,11 +87,17 @@ def test_after_another_file_was_loaded_nothing_is_touched(scene):
     assert not differences(before)
 
 
-def test_forget_keeps_it(scene):
+def test_a_copy_puts_back_what_has_come_again(scene):
+    cube = bpy.data.objects["Cube"]
+    before = tuple(cube.location)
     changes = apply([randomize.LocationInBox(CUBE, (7, 7, 7), (8, 8, 8))])
-    changes.forget()
+    again = changes.copy()
     changes.restore()
-    assert min(bpy.data.objects["Cube"].location) >= 7
+    cube.location = (7.5, 7.5, 7.5)
+    changes.restore()
+    assert tuple(cube.location) == (7.5, 7.5, 7.5)
+    again.restore()
+    assert tuple(cube.location) == before
 
 
 def test_evaluated_places_are_those_of_now(scene):

@@ -4,6 +4,7 @@ import bpy
 import pytest
 
 from blendtorch.btb import randomize, setup
+from blendtorch.btb.setup.check import find_errors
 
 GONE = randomize.Rotation(randomize.Target("OBJECT", "Gone"))
 
@@ -71,6 +72,15 @@ def test_randomizers():
     (problem,) = problems(randomize.Rotation(randomize.Target("OBJECT", "Cube")), GONE)
     assert "randomizer 2" in problem
     assert "Gone" in problem
+
+
+def test_errors_of_randomizers_tell_which():
+    left_out = randomize.Rotation(GONE.target, on_error="skip")
+    randomizers = (left_out, GONE, randomize.Rotation(randomize.Target("OBJECT", "Cube")), GONE)
+    one = setup.SceneSetup(randomizers=randomizers, output=setup.OutputSettings(labels=("flow",)))
+    errors = find_errors(one, bpy.context.scene)
+    assert [getattr(error, "number", None) for error in errors] == [None, 1, 3]
+    assert [str(error) for error in errors] == setup.check(one, bpy.context.scene)
 
 
 def test_those_that_are_left_out_do_not_count():

@@ -1,71 +1,27 @@
 """`SampleMaker`: what samples are, that they depend on their index alone, and that the scene is left as it was."""
 
-import hashlib
-import json
 import subprocess
 import sys
 
 import bpy
 import numpy as np
 import pytest
+from sample_makers import (
+    COLOR,
+    CUBE,
+    MOVE,
+    TURN,
+    digest,
+    heights,
+    made,
+    no_highlights,  # noqa: F401  (a fixture)
+    state,
+    viewport,
+)
 
 from blendtorch import btb
 from blendtorch.btb import randomize, setup
-from blendtorch.btb.physics import point_caches
 from blendtorch.errors import ConfigError, RandomizeError, SceneError
-
-SIZE = {"width": 64, "height": 48, "samples": 1}
-CUBE = randomize.Target("OBJECT", "Cube")
-TURN = randomize.Rotation(CUBE)
-MOVE = randomize.LocationInBox(CUBE, (-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
-COLOR = randomize.MaterialColor(CUBE, randomize.Uniform((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
-
-
-@pytest.fixture(autouse=True)
-def _no_highlights(_default_scene):
-    # With them single pixels of Blender 4.2 and 4.5 on a software GPU differ by one, by what was drawn before; in 4.2
-    # also with anti-aliasing.
-    viewport().shading.show_specular_highlight = False
-
-
-def made(*randomizers, seed=3, **output):
-    return setup.SceneSetup(seed=seed, randomizers=randomizers, output=setup.OutputSettings(**{**SIZE, **output}))
-
-
-def viewport():
-    return btb.viewport.require_viewport()[0]
-
-
-def state():
-    """What of the scene samples could change."""
-    scene, space = bpy.context.scene, viewport()
-    values = {
-        obj.name: [tuple(obj.location), tuple(obj.rotation_euler), tuple(map(tuple, obj.matrix_world))]
-        for obj in bpy.data.objects
-    }
-    values["frame"] = scene.frame_current, scene.frame_subframe
-    values["view"] = space.shading.type, space.overlay.show_overlays, space.show_gizmo
-    values["scene"] = scene.camera, scene.eevee.taa_samples, scene.render.engine, scene.render.resolution_x
-    values["preferences"] = bpy.context.preferences.system.viewport_aa
-    values["material"] = tuple(bpy.data.materials["Material"].diffuse_color)
-    values["caches"] = [(cache.frame_start, cache.frame_end) for cache in point_caches(scene)]
-    return values
-
-
-def digest(sample):
-    """The whole sample."""
-    sha = hashlib.sha256()
-
-    def add(value):
-        if isinstance(value, dict):
-            for name in sorted(value):
-                sha.update(name.encode())
-                add(value[name])
-        else:
-            sha.update(value.tobytes() if isinstance(value, np.ndarray) else json.dumps(value).encode())
-
-    add(sample)
-    return sha.hexdigest()[:12]
 
 
 def test_fields_of_a_sample():
@@ -137,7 +93,7 @@ def test_the_scene_is_left_as_it_was(renderer):
 
 
 def test_the_viewport_is_put_back_before_each_sample_in_a_window(monkeypatch):
-    monkeypatch.setattr(setup.sample_maker, "keeps_viewport", lambda restores: False)
+    monkeypatch.setattr(setup.pictures, "is_background", lambda: False)
     viewport().shading.type = "WIREFRAME"
     before = state()
     for renderer in ("SOLID", "MATERIAL"):
@@ -145,18 +101,6 @@ def test_the_viewport_is_put_back_before_each_sample_in_a_window(monkeypatch):
             for index in range(2):
                 for _ in maker.samples(index):
                     assert state() == before
-
-
-def test_without_restoring_in_between():
-    with setup.SampleMaker(made(MOVE), restore_between=False) as maker:
-        samples = maker.samples(0)
-        before = tuple(bpy.data.objects["Cube"].location)
-        first = digest(next(samples))
-        assert tuple(bpy.data.objects["Cube"].location) != before
-        assert list(samples) == []
-        list(maker.samples(1))
-        assert [digest(sample) for sample in maker.samples(0)] == [first]
-    assert tuple(bpy.data.objects["Cube"].location) == before
 
 
 def test_several_cameras_see_the_same_scene():
@@ -209,103 +153,6 @@ def test_classes_of_objects_and_collections():
             list(maker.samples(0))
     with pytest.raises(SceneError, match=r"class 1 \(cube\) is that of object 'Cube', which is not in the file"):
         setup.SampleMaker(made(classes=entries))
-
-
-@pytest.fixture
-def falling():
-    """A scene in which the cube falls."""
-    bpy.ops.rigidbody.world_add()
-    cube = bpy.data.objects["Cube"]
-    bpy.context.view_layer.objects.active = cube
-    bpy.ops.rigidbody.object_add(type="ACTIVE")
-    return cube
-
-
-EPISODE = {"animate": True, "frame_start": 3, "frame_end": 12, "labels": ("ids", "depth", "flow")}
-START = randomize.LocationInBox(CUBE, (-1.0, -1.0, 2.0), (1.0, 1.0, 3.0), per="episode")
-
-
-def heights(samples):
-    return [sample["labels"]["instances"]["world_from_object"][0][2, 3] for sample in samples]
-
-
-def test_episodes_with_physics(falling):
-    before = state()
-    one = made(START, COLOR, **EPISODE)
-    with setup.SampleMaker(one) as maker:
-        episodes = {index: list(maker.samples(index)) for index in (0, 1, 2)}
-        again = {index: list(maker.samples(index)) for index in (2, 0)}
-    assert state() == before
-    for index, samples in episodes.items():
-        assert [sample["frameid"] for sample in samples] == list(range(3, 13))
-        assert {sample["episode"] for sample in samples} == {index}
-        z = heights(samples)
-        assert 2 <= z[0] <= 3
-        seconds = 9 / bpy.context.scene.render.fps
-        assert z[0] - z[-1] == pytest.approx(9.81 * seconds**2 / 2, rel=0.15)
-        # No picture before the first one, then the cube falls: what it shows was further up.
-        assert np.isnan(samples[0]["flow_backward"]).all()
-        seen = samples[5]["ids"] > 0
-        assert np.nanmedian(samples[5]["flow_backward"][..., 1][seen]) < 0
-    for index in again:
-        assert list(map(digest, again[index])) == list(map(digest, episodes[index]))
-    # Another maker begins in the middle.
-    with setup.SampleMaker(one) as maker:
-        assert list(map(digest, maker.samples(1))) == list(map(digest, episodes[1]))
-    # The colour is drawn anew for each frame.
-    assert len({digest(sample["image"]) for sample in episodes[0]}) == 10
-
-
-def test_an_episode_that_is_interrupted_goes_on(falling):
-    before = state()
-    with setup.SampleMaker(made(START, TURN_CAMERA, **EPISODE)) as maker:
-        expected = list(map(digest, maker.samples(4)))
-        samples = maker.samples(4)
-        got = [digest(next(samples)) for _ in range(4)]
-        maker.put_back()
-        assert state() == before
-        got += [digest(next(samples)) for _ in range(2)]
-        bpy.context.scene.frame_set(200)  # the user looks at another frame
-        got += [digest(next(samples))]
-        bpy.ops.ed.undo_push(message="in the middle")
-        maker.put_back()
-        maker.invalidate()
-        got += list(map(digest, samples))
-        assert got == expected
-        # Two at once.
-        images = [digest(sample["image"]) for sample in maker.samples(4)]
-        a, b = maker.samples(4), maker.samples(5)
-        both = [(next(a), next(b)) for _ in range(3)]
-        assert [digest(first["image"]) for first, _ in both] == images[:3]
-        assert np.isnan(both[1][0]["flow_backward"]).all()
-        b.close()
-        a.close()
-    assert state() == before
-
-
-TURN_CAMERA = randomize.LookAt(randomize.Target("CAMERA", ""), (0.0, 0.0, 1.0))
-
-
-@pytest.mark.parametrize("animate", [False, True])
-def test_closing_the_generator_or_the_maker_puts_all_back(falling, animate):
-    bpy.context.scene.frame_set(5)
-    before = state()
-    one = made(START, MOVE, animate=animate, frame_start=1, frame_end=4)
-    for end in ("generator", "maker", "gone"):
-        maker = setup.SampleMaker(one)
-        samples = maker.samples(0)
-        next(samples)
-        if end == "generator":
-            samples.close()
-        elif end == "maker":
-            maker.close()
-        else:
-            del samples
-        now = state()
-        # Where nobody sees it, the viewport stays set up for the next index.
-        assert {**now, "view": None} == {**before, "view": None}, end
-        maker.close()
-        assert state() == before
 
 
 HOOK = """
@@ -420,34 +267,6 @@ def test_no_such_index():
             next(maker.samples(index))
 
 
-@pytest.mark.parametrize("first", [-2, 0])
-def test_no_frame_has_the_randomness_of_its_episode(first):
-    bpy.data.texts.new("pose.py").write(POSE)
-    one = randomize.Uniform(0.5, 1.5)
-    entries = (
-        randomize.Property(CUBE, "scale", one, per="episode"),
-        randomize.Property(CUBE, "location", one),
-        randomize.Hook("pose.py"),
-    )
-    with setup.SampleMaker(made(*entries, animate=True, frame_start=first, frame_end=first + 2)) as maker:
-        samples = list(maker.samples(4))
-    assert [sample["frameid"] for sample in samples] == [first, first + 1, first + 2]
-    assert len({tuple(sample["scale"]) for sample in samples}) == 1
-    drawn = [number for sample in samples for number in sample["location"]] + samples[0]["scale"]
-    assert len(set(drawn)) == 12
-    rng = btb.sample_rng(3, *setup.frame_address(maker.setup.output, 4, first))
-    assert np.allclose(samples[0]["location"], one.sample(rng, 3))
-
-
-POSE = """
-import bpy
-
-def post_frame(ctx):
-    cube = bpy.data.objects["Cube"]
-    ctx.sample |= {"scale": [*cube.scale], "location": [*cube.location]}
-"""
-
-
 @pytest.mark.parametrize("renderer", ["SOLID", "CYCLES", "EEVEE"])
 def test_keyframes_do_not_undo_what_a_sample_sets(renderer):
     cube = bpy.data.objects["Cube"]
@@ -463,18 +282,6 @@ def test_keyframes_do_not_undo_what_a_sample_sets(renderer):
             assert np.abs(sample["image"].astype(int) - expected["image"]).max() <= 1
             assert cube.location[:] == (0.0, 0.0, 0.0)
     assert not any(curve.mute for curve in btb.compat.animation_curves(cube.animation_data)[1])
-
-
-def test_after_an_episode_physics_show_nothing_of_it(falling):
-    scene = bpy.context.scene
-    scene.frame_set(1)
-    before = state()
-    away = randomize.LocationInBox(CUBE, (3.0, 3.0, 3.0), (3.0, 3.0, 3.0), per="episode")
-    with setup.SampleMaker(made(away, animate=True, frame_start=1, frame_end=3)) as maker:
-        list(maker.samples(0))
-    assert state() == before
-    scene.frame_set(3)
-    assert tuple(falling.matrix_world.translation)[:2] == (0.0, 0.0)
 
 
 FRESH = """

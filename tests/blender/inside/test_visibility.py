@@ -16,7 +16,7 @@ NUM_POINTS, ATOL = 1000, 5 * np.sqrt(0.25 / 1000)
 
 @pytest.fixture(autouse=True)
 def scene():
-    bpy.ops.wm.read_factory_settings(use_empty=True)
+    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
     return bpy.context.scene
 
 

@@ -53,6 +53,7 @@ def test_script_with_a_syntax_error(script, blender):
         launch(script("syntax_error"), blender).__enter__()
 
 
+@pytest.mark.one_blender
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_script_that_raises_at_frame_7(script, blender, num_workers):
     with launch(script("raises_at_frame_7"), blender) as launcher:

@@ -61,6 +61,7 @@ def trainer(script, blender, tmp_path):
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
 
 
+@pytest.mark.one_blender
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_trainer_is_ended_by_a_signal(trainer, number):
     end_trainer(*trainer(0), number)
@@ -106,6 +107,7 @@ def test_close_lets_scripts_end_and_kills_what_they_started(script, blender, tmp
     assert ended.read_text() == "SystemExit"  # its `finally` ran
 
 
+@pytest.mark.one_blender
 def test_a_stopped_instance_is_killed(script, blender):
     with btt.BlenderLauncher(script=script("stream"), blend_path=blender) as launcher:
         (pid,) = launcher.launch_info.pids

@@ -160,7 +160,7 @@ def test_shared_memory_that_is_too_small(launch, why):
 @pytest.mark.one_blender
 def test_launches_in_a_row(launch, blender):
     """What one leaves is not in the way of the next."""
-    for _ in range(50):
+    for _ in range(20):
         with launch(20, blend_path=blender) as launcher, load(launcher) as loader:
             batches = list(loader)
             check(loader, batches, 20, 1)

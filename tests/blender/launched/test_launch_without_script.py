@@ -17,7 +17,8 @@ import bpy
 from blendtorch.btb import setup
 file, saves = sys.argv[-2:]
 if saves == "setup":
-    output = setup.OutputSettings(width=64, height=48, labels=("ids",), annotate=False)
+    classes = (setup.ClassEntry("cube", 7, "OBJECT", "Cube"), setup.ClassEntry("other", 2, "OBJECT", "Light"))
+    output = setup.OutputSettings(width=64, height=48, labels=("ids",), annotate=False, classes=classes)
     setup.save(setup.SceneSetup(seed=11, output=output), bpy.context.scene)
 bpy.ops.wm.save_as_mainfile(filepath=file)
 """
@@ -66,6 +67,9 @@ def test_record(blender, tmp_path, capsys) -> None:
     assert recording.metadata["script"] is None
     assert recording.metadata["scene"]["sha256"] == hashlib.sha256(scene.read_bytes()).hexdigest()
     assert recording.metadata["seed"] == 5
+    assert recording.metadata["classes"] == {"2": "other", "7": "cube"}
+    assert main([*command, "--samples", "10", "--classes", "2=light"]) == 0  # what is given wins
+    assert btt.Recording(out).parts[-1][0]["classes"] == {"2": "light"}
 
 
 @pytest.mark.one_blender

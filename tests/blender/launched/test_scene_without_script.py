@@ -118,7 +118,7 @@ def test_a_share_and_a_first_index(blender, prepared):
         ("garbage", [], "is not the JSON text that BlendTorch saves"),
         ("no camera", [], "cannot be made:\nscene 'Scene' has no active camera"),
         ("still", ["--share", "2", "2"], "--share is 2 2, expected K and N with 0 <= K < N"),
-        ("still", ["--frist", "2"], "--frist.*takes --share K N, --first INDEX and --scene"),
+        ("still", ["--frist", "2"], "--frist.*takes --share K N, --first INDEX, --scene"),
         ("still", ["--scene", "Nobody"], "there is no scene .Nobody. in .*only .Scene."),
     ],
 )

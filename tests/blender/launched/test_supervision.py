@@ -142,6 +142,7 @@ def test_a_child_of_a_killed_instance_goes_with_it(script, blender, tmp_path):
         wait_until_gone([child], 0.1)
 
 
+@pytest.mark.one_blender
 def test_a_stopped_instance_is_restarted(launch, count):
     with launch("", "") as launcher:
         wait_for(lambda: count(0, 0) and count(1, 0))
@@ -186,6 +187,7 @@ def test_a_launcher_that_stood_still_does_not_blame_its_instances(start_trainer,
     assert [path.name for path in tmp_path.glob("0-?")] == ["0-0"]
 
 
+@pytest.mark.one_blender
 def test_an_instance_that_grows_is_recycled(launch, count, tmp_path):
     with launch("grows", memory_budget_mb=900) as launcher:
         wait_for(lambda: count(0, 1))

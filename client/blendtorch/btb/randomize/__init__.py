@@ -1,6 +1,6 @@
 """Randomizers: what varies from sample to sample, as plain data that is applied to the scene and taken back exactly."""
 
-from .apply import apply, check
+from .apply import OnProblem, apply, check
 from .changes import Changes
 from .context import Context
 from .distributions import DISTRIBUTIONS, Choice, Constant, Distribution, LogUniform, Normal, Uniform
@@ -37,6 +37,7 @@ __all__ = [
     "MaterialRoughness",
     "MaterialTexture",
     "Normal",
+    "OnProblem",
     "Property",
     "Randomizer",
     "Rotation",

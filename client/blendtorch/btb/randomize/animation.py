@@ -9,6 +9,9 @@ import bpy
 from .. import compat
 from .place import Place
 
+_Curve = tuple[str, int]
+"""Data path and component."""
+
 
 @contextmanager
 def silenced(properties: Iterable[tuple[Place, str]]) -> Iterator[None]:
@@ -38,12 +41,21 @@ def silence_drivers(owner: Any, attribute: str) -> Callable[[], None] | None:
     for block, paths in _by_block([(Place.of(owner), attribute)]).items():
         curves = _mute(block.find(), paths, only_drivers=True)
         if curves:
-            return lambda: _set_mute(block.find(), curves, False, only_drivers=True)
+            _tag(block)
+            return lambda: _unmute_drivers(block, curves)
     return None
 
 
-_Curve = tuple[str, int]
-"""Data path and component."""
+def _unmute_drivers(block: Place, curves: set[_Curve]) -> None:
+    _set_mute(block.find(), curves, False, only_drivers=True)
+    _tag(block)
+
+
+def _tag(block: Place) -> None:
+    """Has 4.2 learn which drivers are silent, where no value changes with it."""
+    found = block.find()
+    if found is not None:
+        found.update_tag()
 
 
 def _by_block(properties: Iterable[tuple[Place, str]]) -> dict[Place, set[str]]:

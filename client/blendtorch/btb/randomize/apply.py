@@ -102,6 +102,7 @@ def check(
     """
     scene = bpy.context.scene if scene is None else scene
     found = []
+    announced: set[tuple[str, str]] = set()
     for number, randomizer in enumerate(randomizers):
         if randomizer.mute:
             continue
@@ -114,6 +115,7 @@ def check(
             changes=Changes(scene),
             scene_at=Place.of(scene),
             camera_at=_place_of(scene.camera if camera is None else camera),
+            announced=announced,
         )
         try:
             randomizer.check(ctx)

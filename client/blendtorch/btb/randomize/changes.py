@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -12,7 +13,8 @@ import bpy
 from ...errors import RandomizeError
 from .animation import silence_drivers, silenced
 from .place import Place
-from .values import assign, copied, custom_key, neighbours, same, set_custom, tag
+from .selection import keep_selection
+from .values import CustomValue, assign, copied, custom_key, neighbours, same, set_custom, tag
 
 _PASSES = 2
 """Values that depend on each other agree after one pass or two."""
@@ -64,16 +66,22 @@ class Changes:
         Raises:
             AttributeError, TypeError, ValueError: Blender does not take it.
         """
+        unmute = silence_drivers(owner, attribute)
+        if unmute is not None:
+            self.on_restore(unmute)  # before the value, so that it comes after it
         key = custom_key(attribute)
         if key is not None:
-            self._silence_drivers(owner, attribute)
             self._change_custom(owner, key, value)
             return
         before = copied(getattr(owner, attribute))
         if same(before, copied(value)):
-            return  # for Blender takes any assignment as a change that must be evaluated
+            # Not assigned, for Blender takes any assignment as a change that must be evaluated.
+            self._properties.append((Place.of(owner), attribute))
+            return
         around = neighbours(owner, attribute)
-        self._silence_drivers(owner, attribute)
+        select = keep_selection(owner, attribute)
+        if select is not None:
+            self._undo.append(select)
         assign(owner, attribute, value)
         changed = _changed(owner, attribute, around)
         place = Place.of(owner)  # afterwards: it may be a name that was changed
@@ -151,10 +159,11 @@ class Changes:
         self._after.clear()
         self.restore_to(0)
 
-    def forget(self) -> None:
-        """Takes everything as it is now for the scene's own: nothing will be put back."""
-        self._undo.clear()
-        self._after.clear()
+    def copy(self) -> Changes:
+        """One that puts the same back, whether or not this one has: an undo may bring it again."""
+        twin = copy.copy(self)
+        twin._undo, twin._after, twin._properties = list(self._undo), [], list(self._properties)
+        return twin
 
     def restore_to(self, number: int) -> None:
         """Puts back all but the first changes, so many as `len` told before."""
@@ -183,25 +192,19 @@ class Changes:
             return None
         return bpy.context.view_layer if bpy.context.scene == scene else scene.view_layers[0]
 
-    def _silence_drivers(self, owner: Any, attribute: str) -> None:
-        unmute = silence_drivers(owner, attribute)
-        if unmute is not None:
-            self._undo.append(unmute)  # before the value, so that it comes after it
-
     def _change_custom(self, owner: Any, key: str, value: Any) -> None:
         if key not in owner:
             set_custom(owner, key, value)
             place = Place.of(owner)
             self._undo.append(lambda: _remove_custom(place, key))
+            self._to_evaluate = True
         else:
-            before = copied(owner[key])
-            if before == value and type(before) is type(value):
-                return
-            set_custom(owner, key, value)
-            place = Place.of(owner)
-            self._undo.append(lambda: _put_back_custom(place, key, before))
+            place, before = Place.of(owner), CustomValue.of(owner, key)
+            if not before.is_same(value):
+                self._undo.append(lambda: before.put_back(place.find(), key))  # first, for half of an array may be set
+                set_custom(owner, key, value)
+                self._to_evaluate = True
         self._properties.append((place, f'["{bpy.utils.escape_identifier(key)}"]'))
-        self._to_evaluate = True
 
 
 def _changed(owner: Any, attribute: str, before: dict[str, Any]) -> dict[str, Any]:
@@ -249,12 +252,6 @@ def _set_value(place: Place, attribute: str, value: Any) -> None:
     if key is None:
         _assign_if_other(owner, attribute, value)
     elif value is not None:
-        set_custom(owner, key, value)
-
-
-def _put_back_custom(place: Place, key: str, value: Any) -> None:
-    owner = place.find()
-    if owner is not None:
         set_custom(owner, key, value)
 
 

@@ -24,6 +24,9 @@ class Context:
         episode: Of the stream; 0 for still scenes.
         sample: The sample's fields, in `post_frame`: add to it. Empty in `pre_frame`.
         changes: What was changed until now.
+        scene_at: Where the scene is; `scene` looks it up, so that it is right after an undo.
+        camera_at: Where the camera is; None if there is none.
+        announced: In `check`, which changes nothing: what the entries before this one would add to the scene.
     """
 
     rng: np.random.Generator
@@ -35,6 +38,7 @@ class Context:
     scene_at: Place
     camera_at: Place | None
     sample: dict[str, Any] = field(default_factory=dict)
+    announced: set[tuple[str, str]] = field(default_factory=set)
 
     @property
     def scene(self) -> bpy.types.Scene:

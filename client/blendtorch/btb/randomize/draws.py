@@ -87,7 +87,14 @@ def within(value: float, low: float, high: float) -> float:
     Raises:
         RandomizeError: It is out of the range.
     """
-    # Limits are known as float32, in which 0.1 is a little more.
-    if not np.float32(low) <= np.float32(value) <= np.float32(high):
-        raise RandomizeError(f"{value:g} is out of the range {low:g} to {high:g}; change the distribution, or limit it")
+    if isinstance(value, int):
+        is_within, digits = low <= value <= high, ".10g"
+    else:
+        # Limits are known as float32, in which 0.1 is a little more. What is too large for one is infinite.
+        with np.errstate(over="ignore"):
+            is_within, digits = bool(np.float32(low) <= np.float32(value) <= np.float32(high)), "g"
+    if not is_within:
+        raise RandomizeError(
+            f"{value:{digits}} is out of the range {low:{digits}} to {high:{digits}}; change the distribution, or limit it"
+        )
     return value

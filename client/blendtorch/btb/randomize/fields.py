@@ -58,6 +58,7 @@ def fields_to_json(settings: Any) -> dict[str, Any]:
 
 
 def to_plain_json(value: Any) -> Any:
+    """The value of a field as JSON has it: settings dataclasses as they say themselves, tuples as lists."""
     if hasattr(value, "to_json"):
         return value.to_json()
     return [to_plain_json(item) for item in value] if isinstance(value, tuple) else value

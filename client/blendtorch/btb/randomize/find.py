@@ -39,16 +39,13 @@ def objects(ctx: Context, target: Target) -> list[bpy.types.Object]:
         return _members(ctx, target)
     if not target.name and ctx.camera is not None:
         return [ctx.camera]
-    data = getattr(bpy.data, COLLECTIONS[target.type]).get(target.name) if target.name else None
-    if data is None:
-        _block(ctx, target)  # complains if there is no such object either
-        return [object_named(ctx, target.name)]
+    data = _block(ctx, target)
     found = [obj for obj in ctx.scene.objects if obj.data == data]
-    like_it = bpy.data.objects.get(target.name)
-    if not found and like_it is not None and like_it.type == target.type:
-        found = [like_it]
-    if not found:
-        raise RandomizeError(f'no object of the scene "{ctx.scene.name}" has the data of {target}')
+    if not found or data.name != target.name:
+        like_it = _object_like(target)
+        if like_it is None:
+            raise RandomizeError(f'no object of the scene "{ctx.scene.name}" has the data of {target}')
+        return [object_named(ctx, target.name)]
     return sorted(found, key=lambda obj: obj.name)
 
 
@@ -118,11 +115,21 @@ def there_are(name: str, existing: Iterable[str]) -> str:
 def _block(ctx: Context, target: Target) -> Any:
     if not target.name:
         return _in_use(ctx, target)
-    if target.type in ("CAMERA", "LIGHT") and target.name not in getattr(bpy.data, COLLECTIONS[target.type]):
-        obj = bpy.data.objects.get(target.name)
-        if obj is not None and obj.type == target.type:
-            return obj.data
-    return named(target.type, target.name)
+    obj = _object_like(target)
+    if obj is None:
+        return named(target.type, target.name)
+    data = getattr(bpy.data, COLLECTIONS[target.type]).get(target.name)
+    if data is None:
+        return object_named(ctx, target.name).data
+    # People see the names of objects; data of that name may be left over from an object that was removed.
+    is_seen = data == obj.data or any(other.data == data for other in ctx.scene.objects)
+    return data if is_seen or not _is_there(ctx, obj) else obj.data
+
+
+def _object_like(target: Target) -> bpy.types.Object | None:
+    """The light or camera whose object has the name of a target of that type."""
+    obj = bpy.data.objects.get(target.name) if target.type in ("CAMERA", "LIGHT") else None
+    return obj if obj is not None and obj.type == target.type else None
 
 
 def _in_use(ctx: Context, target: Target) -> Any:
@@ -157,6 +164,10 @@ def _check_in_scene(ctx: Context, objects: list[bpy.types.Object]) -> None:
                 f'object "{obj.name}" is not in scene "{ctx.scene.name}": it was deleted, or is in another scene. Choose '
                 "another one, or link it to a collection of this scene"
             )
+
+
+def _is_there(ctx: Context, obj: bpy.types.Object) -> bool:
+    return ctx.scene.objects.get(obj.name) == obj or _is_instanced(obj)
 
 
 def _is_instanced(obj: bpy.types.Object) -> bool:

@@ -1,6 +1,7 @@
 """The randomizer that calls functions of the user's."""
 
 import linecache
+import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -74,8 +75,11 @@ def _module(text: str) -> ModuleType:
     known = _MODULES.get(file)
     if known is not None and known[0] == source:
         return known[1]
-    module = ModuleType(Path(text).stem)
+    module = ModuleType(f"_blendtorch_hook:{file}")
     module.__file__ = file
+    # Dataclasses look up the module of a class by its name. One for each text: run again, it takes the place of the last.
+    sys.modules[module.__name__] = module
+    _MODULES.pop(file, None)
     # So that tracebacks show the lines of a text that is no file.
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     try:

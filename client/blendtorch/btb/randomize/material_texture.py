@@ -9,6 +9,7 @@ from .context import Context
 from .images import draw_image, images_in, load
 from .material import principled
 from .nodes import add_node, join
+from .place import Place
 from .randomizer import Randomizer, register
 from .target import MATERIALS, Target
 
@@ -38,6 +39,7 @@ class MaterialTexture(Randomizer):
             for node in shaders:
                 join(ctx, material, texture.outputs["Color"], node.inputs["Base Color"])
             # The Solid view shows the texture of the active node, where it shows textures.
+            _keep_shown(ctx, material)
             ctx.change(material.node_tree.nodes, "active", texture)
 
     def check(self, ctx: Context) -> None:
@@ -45,6 +47,20 @@ class MaterialTexture(Randomizer):
         for material in find.materials(ctx, self.target):
             _shaders(material)
         images_in(self.folder)
+
+
+def _keep_shown(ctx: Context, material: Any) -> None:
+    """Has the same textures shown again after the sample: Blender shows that of the node that is made active alone."""
+    shown = {node.name: node.show_texture for node in material.node_tree.nodes}
+    place = Place.of(material)
+
+    def put_back() -> None:
+        owner = place.find()
+        for node in owner.node_tree.nodes if owner is not None else ():
+            if node.show_texture != shown.get(node.name, node.show_texture):
+                node.show_texture = shown[node.name]
+
+    ctx.on_restore(put_back)
 
 
 def _shaders(material: Any) -> list[Any]:

@@ -49,10 +49,6 @@ class LocationInBox(Randomizer):
         for obj in find.objects(ctx, self.target):
             transforms.set_location(ctx, obj, low + (high - low) * ctx.rng.random(3))
 
-    def check(self, ctx: Context) -> None:
-        """Looks for the target."""
-        find.objects(ctx, self.target)
-
 
 @register
 @dataclass(frozen=True)
@@ -87,10 +83,6 @@ class LocationInSphere(Randomizer):
             flat = math.sqrt(1.0 - z * z)
             direction = np.array((flat * math.cos(angle), flat * math.sin(angle), z))
             transforms.set_location(ctx, obj, self.center + distance * direction)
-
-    def check(self, ctx: Context) -> None:
-        """Looks for the target."""
-        find.objects(ctx, self.target)
 
 
 @register
@@ -166,10 +158,6 @@ class Rotation(Randomizer):
             else:
                 low, high = np.asarray(self.low), np.asarray(self.high)
                 transforms.set_rotation(ctx, obj, Euler(low + (high - low) * ctx.rng.random(3), "XYZ"))
-
-    def check(self, ctx: Context) -> None:
-        """Looks for the target."""
-        find.objects(ctx, self.target)
 
 
 @register

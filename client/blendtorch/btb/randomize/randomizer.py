@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 from ...errors import ConfigError
 from .distributions import DISTRIBUTIONS, Distribution
 from .fields import check_fields, fields_to_json, from_fields, plain
-from .target import Target
+from .target import OBJECTS, Target
 
 if TYPE_CHECKING:
     from .context import Context
@@ -66,15 +66,19 @@ class Randomizer:
     def check(self, ctx: Context) -> None:
         """Looks whether `apply` could work, and changes nothing. A type that does not say how has its targets looked up.
 
+        The entries of a list are checked one by one in the scene as it is. `ctx.announced` is for those that need what one
+        before them adds.
+
         Raises:
             SceneError, ConfigError: It could not.
         """
-        from .find import blocks  # which needs Blender
+        from .find import blocks, objects  # which need Blender
 
+        look_up = objects if self.TARGETS == OBJECTS else blocks
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, Target):
-                blocks(ctx, value)
+                look_up(ctx, value)
 
     def to_json(self) -> dict[str, Any]:
         """Its fields and, as "type", its name."""

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ConfigError, RandomizeError
-from . import find, paths
+from . import enums, find, paths
 from .context import Context
 from .distributions import Constant, Distribution
 from .draws import within
@@ -49,7 +49,7 @@ class Property(Randomizer):
             value = prop.value(self.distribution.sample(ctx.rng, prop.size))
             try:
                 ctx.change(prop.owner, prop.attribute, value)
-            except (AttributeError, TypeError, ValueError) as error:
+            except (AttributeError, OverflowError, TypeError, ValueError) as error:
                 raise prop.error(f"Blender does not take {value!r}: {error}") from error
 
     def check(self, ctx: Context) -> None:
@@ -73,7 +73,6 @@ class _Property:
         low: The least it can be.
         high: The greatest.
         words: It in words, for errors.
-        options: Of an enum, where they are known beforehand.
     """
 
     owner: Any
@@ -84,7 +83,6 @@ class _Property:
     low: float
     high: float
     words: str
-    options: tuple[str, ...] = ()
 
     @classmethod
     def at(cls, block: Any, path: str, index: int) -> "_Property":
@@ -116,8 +114,7 @@ class _Property:
         if isinstance(current, tuple) and current and isinstance(current[0], tuple):
             raise RandomizeError(f"{words} is a matrix; set location, rotation and scale instead")
         low, high = (rna.hard_min, rna.hard_max) if kind in ("FLOAT", "INT") else (0.0, 0.0)
-        options = tuple(rna.enum_items.keys()) if rna.type == "ENUM" else ()
-        return cls(found.owner, found.attribute, kind, current, index, low, high, words, options)
+        return cls(found.owner, found.attribute, kind, current, index, low, high, words)
 
     @classmethod
     def _custom(cls, found: paths.Named, key: str, index: int, words: str) -> "_Property":
@@ -154,8 +151,9 @@ class _Property:
         if self.kind in ("ENUM", "ENUM_FLAG", "STRING"):
             if not isinstance(drawn, str):
                 raise self.error(f"the distribution gave {drawn!r}; expected a text, as of Choice")
-            if self.options and drawn not in self.options:
-                raise self.error(f'there is no "{drawn}"; {find.there_are(drawn, self.options)}')
+            if self.kind != "STRING" and not enums.offers(self.owner, self.attribute, drawn):
+                existing = enums.items_of(self.owner, self.attribute)
+                raise self.error(f'there is no "{drawn}"; {find.there_are(drawn, existing)}')
             return drawn
         if isinstance(drawn, bool):
             drawn = float(drawn)

@@ -25,8 +25,8 @@ class Target:
 
     Attributes:
         type: "OBJECT"; "COLLECTION": each object in it and in the collections inside it, in the order of their names, each
-            with a draw of its own; "MATERIAL"; "LIGHT" and "CAMERA": the light or camera data, or else the object, of that
-            name; "WORLD"; "SCENE"; or another `bpy.types.ID.id_type`.
+            with a draw of its own; "MATERIAL"; "LIGHT" and "CAMERA": the light or camera data of that name, or the object's
+            where no object of the scene has such data; "WORLD"; "SCENE"; or another `bpy.types.ID.id_type`.
         name: As Blender shows it. "" for the camera that renders, the scene's world, the scene.
     """
 

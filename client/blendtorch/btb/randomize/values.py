@@ -1,5 +1,9 @@
 """Reading and setting values of Blender's structs so that they can be put back to the bit."""
 
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass
 from typing import Any
 
 import bpy
@@ -93,6 +97,48 @@ def set_custom(owner: Any, key: str, value: Any) -> None:
     else:
         owner[key] = value.find() if isinstance(value, Place) else value
     tag(owner)
+
+
+@dataclass(frozen=True)
+class CustomValue:
+    """A custom property as it is, with its type, which goes when a value of another type is set.
+
+    Attributes:
+        value: As `copied` gives it; arrays of float32 as such, for Blender makes other numbers of a tuple.
+        ui: What its user interface is set to (limits, description), which goes with the type; None where it has none.
+    """
+
+    value: Any
+    ui: dict[str, Any] | None
+
+    @classmethod
+    def of(cls, owner: Any, key: str) -> CustomValue:
+        value = owner[key]
+        is_float32 = getattr(value, "typecode", None) == "f"
+        return cls(array("f", value) if is_float32 else copied(value), _ui(owner, key))
+
+    def is_same(self, value: Any) -> bool:
+        """Whether it is this value to the bit, and of this type."""
+        return type(value) is type(self.value) and same(self.value, copied(value))
+
+    def put_back(self, owner: Any, key: str) -> None:
+        """Sets it to what it was; nothing where the owner, or the data block that it was, is gone."""
+        value = self.value.find() if isinstance(self.value, Place) else self.value
+        if owner is None or value is None:
+            return
+        if isinstance(value, array):
+            owner[key] = value.tolist()  # for an array of another length keeps that
+        owner[key] = value
+        if self.ui is not None and _ui(owner, key) != self.ui:
+            owner.id_properties_ui(key).update(**self.ui)
+        tag(owner)
+
+
+def _ui(owner: Any, key: str) -> dict[str, Any] | None:
+    try:
+        return dict(owner.id_properties_ui(key).as_dict())
+    except (AttributeError, TypeError):  # groups and data blocks have none
+        return None
 
 
 def tag(owner: Any) -> None:

@@ -9,6 +9,7 @@ from . import find
 from .context import Context
 from .place import Place
 from .randomizer import Randomizer, register
+from .selection import is_in
 from .target import OBJECTS, Target
 
 
@@ -41,15 +42,11 @@ class Visibility(Randomizer):
             if not hidden:
                 _open_eye(ctx, obj)
 
-    def check(self, ctx: Context) -> None:
-        """Looks for the target."""
-        find.objects(ctx, self.target)
-
 
 def _open_eye(ctx: Context, obj: bpy.types.Object) -> None:
     """Shows an object that was hidden by its eye in the outliner, which counts in the viewport alone."""
     layer = bpy.context.view_layer
-    if obj.name not in layer.objects or not obj.hide_get(view_layer=layer):
+    if not is_in(obj, layer) or not obj.hide_get(view_layer=layer):
         return
     obj.hide_set(False, view_layer=layer)
     place, scene, name = Place.of(obj), ctx.scene_at, layer.name
@@ -57,7 +54,7 @@ def _open_eye(ctx: Context, obj: bpy.types.Object) -> None:
     def close() -> None:
         found, inside = place.find(), scene.find()
         layer = inside.view_layers.get(name) if inside is not None else None
-        if found is not None and layer is not None and found.name in layer.objects:
+        if found is not None and layer is not None and is_in(found, layer):
             found.hide_set(True, view_layer=layer)
 
     ctx.on_restore(close)

@@ -70,6 +70,7 @@ class WorldImage(Randomizer):
         images_in(self.folder)
         check_number(self.strength, -math.inf, math.inf)
         check_number(self.rotation, -math.inf, math.inf)
+        ctx.announced.add(_background_of(ctx, self.target))
 
     def _worlds(self, ctx: Context) -> list[Any]:
         if not self.target.name and ctx.scene.world is None:
@@ -103,8 +104,9 @@ class WorldStrength(Randomizer):
 
     def check(self, ctx: Context) -> None:
         """Looks for the world, and whether the distribution gives numbers."""
-        for world in find.blocks(ctx, self.target):
-            _backgrounds(world)
+        if _background_of(ctx, self.target) not in ctx.announced:
+            for world in find.blocks(ctx, self.target):
+                _backgrounds(world)
         check_number(self.distribution, -math.inf, math.inf)
 
 
@@ -113,6 +115,12 @@ def _backgrounds(world: Any) -> list[Any]:
     if not found:
         raise RandomizeError(f'world "{world.name}" has no Background node, which has the strength; add one')
     return found
+
+
+def _background_of(ctx: Context, target: Target) -> tuple[str, str]:
+    """What a check announces: that a world, or the one that a scene without one is given, has a Background node."""
+    in_use = ctx.scene.world.name if ctx.scene.world is not None else ""
+    return "Background", target.name or in_use
 
 
 def _add_world(ctx: Context) -> None:

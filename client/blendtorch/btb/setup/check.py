@@ -16,31 +16,32 @@ from .settings import OutputSettings, SceneSetup, UnknownRandomizer
 
 
 def check(setup: SceneSetup, scene: bpy.types.Scene) -> list[str]:
-    """Looks for what would keep samples from being made. Nothing is changed.
+    """Looks for what would keep samples from being made. Nothing is changed; texts of hooks are run, see `randomize.check`.
 
     Randomizers that are muted, or set to be skipped where they fail, do not keep them from it.
 
     Returns:
         What is wrong and what to do, a sentence or two each; an empty list if nothing.
     """
+    return [str(error) for error in find_errors(setup, scene)]
+
+
+def find_errors(setup: SceneSetup, scene: bpy.types.Scene) -> list[BlendTorchError]:
+    """As `check`, with the errors themselves: those of randomizers are `RandomizeError`, and have their `number`."""
     output = setup.output
-    problems = []
-    for name in camera_names(output):
-        problems += _problem(partial(_check_camera, scene, name))
-    problems += _problem(lambda: class_ids(output))
-    problems += _problem(lambda: _check_renderer(output, scene))
-    if output.animate is False and "flow" in output.labels:
-        problems.append("the label 'flow' relates a frame to the one before: play frames (animate), or leave it out.")
-    camera = None if problems else camera_of(scene, camera_names(output)[0])
+    names = camera_names(output)
+    errors = [error for name in names for error in _error(partial(_check_camera, scene, name))]
+    camera = None if errors else camera_of(scene, names[0])
+    errors += _error(lambda: class_ids(output))
+    errors += _error(lambda: _check_renderer(output, scene))
+    errors += _error(lambda: _check_flow(output))
     skipped = {
         number
         for number, one in enumerate(setup.randomizers)
         if isinstance(one, UnknownRandomizer) or one.on_error == "skip"
     }
-    for error in randomize.check(setup.randomizers, camera=camera, scene=scene):  # type: ignore[arg-type]
-        if error.number not in skipped:
-            problems.append(str(error))
-    return problems
+    found = randomize.check(setup.randomizers, camera=camera, scene=scene)  # type: ignore[arg-type]
+    return errors + [error for error in found if error.number not in skipped]
 
 
 def _check_camera(scene: bpy.types.Scene, name: str) -> None:
@@ -60,9 +61,14 @@ def _check_renderer(output: OutputSettings, scene: bpy.types.Scene) -> None:
         )
 
 
-def _problem(look: Callable[[], object]) -> list[str]:
+def _check_flow(output: OutputSettings) -> None:
+    if output.animate is False and "flow" in output.labels:
+        raise ConfigError("the label 'flow' relates a frame to the one before: play frames (animate), or leave it out.")
+
+
+def _error(look: Callable[[], object]) -> list[BlendTorchError]:
     try:
         look()
     except BlendTorchError as error:
-        return [str(error)]
+        return [error]
     return []

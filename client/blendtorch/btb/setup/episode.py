@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import bpy
 
-from ..physics import point_caches, set_cache_range
+from ..physics import point_caches, set_cache_range, set_range
 from ..randomize import Changes
 
 
@@ -52,25 +52,20 @@ class Episode:
         self._frame = frame
 
     def leave(self, scene: bpy.types.Scene) -> None:
-        """Puts everything back."""
+        """Puts everything back; again where an undo has brought it again."""
         try:
             if self.changes is not None:
-                self.changes.restore()
+                self.changes.copy().restore()
         finally:
             for key, cache in _caches(scene).items():
                 before = self._ranges_before.get(key)
-                if before is not None and not cache.is_baked and (cache.frame_start, cache.frame_end) != before:
-                    _set_range(cache, *before)
+                if before is not None and (cache.frame_start, cache.frame_end) != before:
+                    set_range(cache, *before)
             # Also to the frame that it is at: what physics came to in the episode would stay otherwise.
             frame, subframe = self._frame_before
             if self._frame is not None and self._frame > self._first:
                 _reset_rigid_bodies(scene)
             scene.frame_set(frame, subframe=subframe)
-
-    def forget(self) -> None:
-        """Takes everything as it is now for the scene's own: it was replaced meanwhile."""
-        if self.changes is not None:
-            self.changes.forget()
 
 
 def _reset_rigid_bodies(scene: bpy.types.Scene) -> None:
@@ -94,11 +89,3 @@ def _caches(scene: bpy.types.Scene) -> dict[tuple[str, int], bpy.types.PointCach
 
 def _ranges(scene: bpy.types.Scene) -> dict[tuple[str, int], tuple[int, int]]:
     return {key: (cache.frame_start, cache.frame_end) for key, cache in _caches(scene).items()}
-
-
-def _set_range(cache: bpy.types.PointCache, first: int, last: int) -> None:
-    # Never empty in between: Blender clamps each end against the other.
-    if last >= cache.frame_start:
-        cache.frame_end, cache.frame_start = last, first
-    else:
-        cache.frame_start, cache.frame_end = first, last

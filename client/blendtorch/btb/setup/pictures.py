@@ -7,8 +7,8 @@ import bpy
 import numpy as np
 
 from ...errors import SceneError
-from .. import compat
 from ..camera import Camera
+from ..compat import is_background
 from ..frame_renderer import FrameRenderer
 from ..gpu_context import ensure_gpu_context
 from ..label_renderer import LabelRenderer
@@ -50,18 +50,17 @@ def class_ids(output: OutputSettings) -> "dict[bpy.types.Object | bpy.types.Coll
 
 
 class Pictures:
-    """Draws the pictures of a setup.
+    """Draws the pictures of a setup. In background the viewport stays set up for them until `put_back`, which saves time.
 
     Args:
         output: What is wanted.
         reserve: Where to draw to: called with name, shape and dtype of a field, as a channel's `reserve`.
-        is_kept: Whether the viewport stays set up for pictures until `put_back`, which saves time where nobody sees it.
     """
 
-    def __init__(self, output: OutputSettings, reserve: Reserve | None, is_kept: bool) -> None:
+    def __init__(self, output: OutputSettings, reserve: Reserve | None) -> None:
         self._output = output
         self._reserve = reserve
-        self._kept = TemporarySettings() if is_kept else None
+        self._kept = TemporarySettings() if is_background() else None
         self._viewport: OffScreenRenderer | None = None
         self._frames: FrameRenderer | None = None
 
@@ -182,8 +181,3 @@ class Labels:
         if self._output.annotate:
             fields["labels"] = self._renderer.annotate(amodal=self._output.amodal)
         return fields
-
-
-def keeps_viewport(restore_between: bool) -> bool:
-    """Whether the viewport may stay set up from picture to picture: where nobody sees it, or it was asked for."""
-    return compat.is_background() or not restore_between

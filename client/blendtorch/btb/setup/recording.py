@@ -36,11 +36,13 @@ def recording_settings(setup: SceneSetup) -> RecordingSettings:
         encode={} if options.encode_image == "npy" else {"image": options.encode_image},
         shard_samples=options.shard_samples,
         fsync=options.fsync,
-        metadata={
-            "classes": {str(entry.class_id): entry.name for entry in reversed(setup.output.classes)},
-            **_identity(setup),
-        },
+        metadata={"classes": names_of_classes(setup), **_identity(setup)},
     )
+
+
+def names_of_classes(setup: SceneSetup) -> dict[str, str]:
+    """What a recording's metadata says of classes: their names by their ids, as texts."""
+    return {str(entry.class_id): entry.name for entry in reversed(setup.output.classes)}
 
 
 def _identity(setup: SceneSetup) -> dict[str, Any]:

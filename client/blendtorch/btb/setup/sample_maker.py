@@ -1,21 +1,19 @@
 """`SampleMaker`: makes the samples that are set up for a scene, the same in a window and without one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any, Literal, Self
 
 import bpy
 
-from ...errors import ConfigError, RandomizeError, SceneError
+from ...errors import ConfigError, SceneError
 from .. import randomize
 from ..camera import Camera
 from .cameras import camera_names, camera_of
 from .episode import Episode
-from .pictures import Labels, Pictures, Reserve, class_ids, keeps_viewport
+from .pictures import Labels, Pictures, Reserve, class_ids
 from .settings import OutputSettings, SceneSetup
-
-OnProblem = Callable[[int, RandomizeError], object]
 
 
 def frame_address(output: OutputSettings, index: int, frame: int) -> tuple[int, int]:
@@ -52,7 +50,6 @@ class SampleMaker:
             error. By default they are warned of.
         reserve: Memory for the picture: called with name, shape and dtype of a field, as a channel's `reserve`. What is
             given out is then to be used before the next sample is asked for.
-        restore_between: False leaves what a sample has changed until the next one is asked for, or the end.
 
     Raises:
         SceneError: A camera is not there, or what a class is about.
@@ -63,18 +60,15 @@ class SampleMaker:
         setup: SceneSetup,
         scene: bpy.types.Scene | None = None,
         *,
-        on_problem: OnProblem | None = None,
+        on_problem: randomize.OnProblem | None = None,
         reserve: Reserve | None = None,
-        restore_between: bool = True,
     ) -> None:
         self.setup = setup
         self._uid = (bpy.context.scene if scene is None else scene).session_uid
         self._on_problem = on_problem
-        self._restores = restore_between
-        self._pictures = Pictures(setup.output, reserve, keeps_viewport(restore_between))
+        self._pictures = Pictures(setup.output, reserve)
         self._labels: dict[str, Labels] = {}
         self._episode: Episode | None = None
-        self._left: randomize.Changes | None = None  # what is to be put back later
         found = self._scene()
         for name in camera_names(setup.output):
             camera_of(found, name)
@@ -115,6 +109,11 @@ class SampleMaker:
         else:
             yield from self._still(index)
 
+    @property
+    def episode(self) -> Episode | None:
+        """The episode that is underway; None between those, and of still scenes."""
+        return self._episode
+
     def put_back(self) -> None:
         """Puts the scene back as it was; to be called before Blender saves, undoes, redoes or loads.
 
@@ -130,11 +129,7 @@ class SampleMaker:
 
         Call `put_back` before that.
         """
-        if self._episode is not None:
-            self._episode.forget()
-        if self._left is not None:
-            self._left.forget()
-        self._episode = self._left = None
+        self._episode = None
 
     def close(self) -> None:
         """Puts everything back, and frees what the pictures took. It may be used again."""
@@ -145,17 +140,12 @@ class SampleMaker:
             self._pictures.close()
 
     def _still(self, index: int) -> Iterator[dict[str, Any]]:
-        try:
-            for name in camera_names(self.setup.output):
-                with self._in_scene() as scene:
-                    self._restore_left()
-                    camera = camera_of(scene, name)
-                    changes = self._randomize(None, scene, camera, index, (index,))
-                    sample = self._make(scene, camera, name, index, changes, is_first=True)
-                yield sample
-        finally:
-            if self._restores:
-                self._leave()
+        for name in camera_names(self.setup.output):
+            with self._in_scene() as scene:
+                camera = camera_of(scene, name)
+                changes = self._randomize(None, scene, camera, index, (index,))
+                sample = self._make(scene, camera, name, index, changes, is_first=True)
+            yield sample
 
     def _play(self, index: int) -> Iterator[dict[str, Any]]:
         output = self.setup.output
@@ -163,7 +153,6 @@ class SampleMaker:
             for frame in range(output.frame_start, output.frame_end + 1):
                 for name in camera_names(self.setup.output):
                     with self._in_scene() as scene:
-                        self._restore_left()
                         camera = camera_of(scene, name)
                         episode = self._go_to(scene, index, frame)
                         changes = self._randomize("sample", scene, camera, index, frame_address(output, index, frame))
@@ -220,9 +209,9 @@ class SampleMaker:
         is_first: bool,
         of_episode: randomize.Changes | None = None,
     ) -> dict[str, Any]:
-        """The sample of the scene as it is; puts back the changes, those of the episode apart, or remembers to."""
+        """The sample of the scene as it is; puts back the changes, those of the episode apart."""
         output = self.setup.output
-        try:
+        with changes:
             view = Camera(camera, shape=(output.height, output.width))
             sample: dict[str, Any] = {"image": self._pictures.draw(view, changes)}
             if output.labels or output.annotate:
@@ -235,37 +224,19 @@ class SampleMaker:
             if of_episode is not None:
                 of_episode.post_frame(sample, scene.frame_current)
             changes.post_frame(sample, scene.frame_current)
-        except BaseException:
-            changes.restore()
-            raise
-        if self._restores:
-            changes.restore()
-        else:
-            self._left = changes
         return sample
 
     def _leave(self) -> None:
-        """Puts back what randomizers have changed, and leaves the episode."""
+        """Leaves the episode: puts back what its randomizers have changed, and the frame."""
         episode, self._episode = self._episode, None
-        left, self._left = self._left, None
-        if episode is None and left is None:
+        if episode is None:
             return
         try:
             context = self._in_scene()
         except SceneError:
             return  # it was removed, and all with it
         with context as scene:
-            try:
-                if left is not None:
-                    left.restore()
-            finally:
-                if episode is not None:
-                    episode.leave(scene)
-
-    def _restore_left(self) -> None:
-        left, self._left = self._left, None
-        if left is not None:
-            left.restore()
+            episode.leave(scene)
 
     def _scene(self) -> bpy.types.Scene:
         for scene in bpy.data.scenes:

@@ -1,7 +1,8 @@
 """The script of scenes that are launched without one: streams what is set up in the scene.
 
 Arguments after those of the launcher: `--share K N` makes the indices K, K + N, ... instead of those of this instance;
-`--first INDEX` begins at that index, or the first of the share after it; `--scene NAME` is for files with several scenes.
+`--first INDEX` begins at that index, or the first of the share after it; `--scene NAME` is for files with several scenes;
+`--seed-of-file` takes the seed that is set up, as does leaving out `-btseed`.
 """
 
 import argparse
@@ -19,8 +20,9 @@ from .. import compat
 from ..arguments import parse_blendtorch_args
 from ..output_channel import BlenderOutputChannel
 from ..sampling import sample_indices
-from ..session import current_session
+from ..session import current_session, open_session
 from .check import check
+from .recording import names_of_classes
 from .sample_maker import SampleMaker
 from .settings import SceneSetup
 from .stored import KEY, load
@@ -38,13 +40,19 @@ def run() -> None:
         SceneError: Nothing is set up for the scene, or what is set up cannot be made.
         ConfigError: An argument has the wrong form.
     """
-    # Before the launcher hears that this runs: entering it tells then what is wrong.
-    _open_scene()
+    words = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
+    args, rest = LaunchArguments.parse(words)
+    options = _options(rest)
+    number, count, first = _share(options, args.btid, args.num_instances)
+    _open_scene(options.scene)
     setup = setup_of(bpy.context.scene)
-    _take_seed_of(setup)
-    args, rest = parse_blendtorch_args()
-    number, count, first = _parse(rest, args.btid, args.num_instances)
-    setup = replace(setup, seed=setup.seed if SEED_OF_THE_FILE in rest else args.seed)
+    if options.seed_of_file or not any(word.partition("=")[0] == "-btseed" for word in words):
+        args = replace(args, seed=setup.seed)
+    setup = replace(setup, seed=args.seed)
+    session = open_session(args)
+    session.args, session.classes = args, names_of_classes(setup)
+    # Only now the launcher hears that this runs, and the seed: of all that was wrong, entering it tells.
+    parse_blendtorch_args()
     channel = BlenderOutputChannel(args.btsockets["DATA"], args.btid, send_hwm=setup.stream.queue_size)
     indices = sample_indices(first_of_share(number, count, first), count, setup.output.episodes or None)
     steps = _publish(setup, channel, indices)
@@ -55,14 +63,12 @@ def run() -> None:
         _run_by_timer(steps, channel)
 
 
-def _open_scene() -> None:
+def _open_scene(name: str | None) -> None:
     """Makes the scene that is asked for the context's.
 
     Raises:
         SceneError: There is none of that name.
     """
-    words = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
-    name = _options(LaunchArguments.parse(words)[1]).scene
     if name is None or name == bpy.context.scene.name:
         return
     scene = bpy.data.scenes.get(name)
@@ -140,16 +146,11 @@ def _run_by_timer(steps: Iterator[None], channel: BlenderOutputChannel) -> None:
     bpy.app.timers.register(step)
 
 
-def _take_seed_of(setup: SceneSetup) -> None:
-    """Makes the seed of the file the launch's, where that is wanted, before the launcher is told of it."""
-    session = current_session()
-    if session is not None and SEED_OF_THE_FILE in sys.argv:
-        session.args = replace(session.args, seed=setup.seed)
-
-
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message}. A scene without a script takes --share K N, --first INDEX and --scene NAME.")
+        raise ConfigError(
+            f"{message}. A scene without a script takes --share K N, --first INDEX, --scene NAME and --seed-of-file."
+        )
 
 
 def _options(rest: Sequence[str]) -> argparse.Namespace:
@@ -157,13 +158,12 @@ def _options(rest: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--share", nargs=2, type=int)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--scene")
-    parser.add_argument(SEED_OF_THE_FILE, action="store_true")
+    parser.add_argument(SEED_OF_THE_FILE, dest="seed_of_file", action="store_true")
     return parser.parse_args(rest)
 
 
-def _parse(rest: Sequence[str], btid: int, num_instances: int) -> tuple[int, int, int]:
+def _share(options: argparse.Namespace, btid: int, num_instances: int) -> tuple[int, int, int]:
     """Number and size of the share, and the first index."""
-    options = _options(rest)
     number, count = options.share or (btid, num_instances)
     if not 0 <= number < count:
         raise ConfigError(f"--share is {number} {count}, expected K and N with 0 <= K < N.")

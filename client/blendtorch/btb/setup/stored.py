@@ -27,7 +27,10 @@ MAX_BYTES = 4 << 20
 """Longer texts are no setup."""
 
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
-"""By version what makes JSON of the next version of it. A change of the format adds one and raises `VERSION`."""
+"""By version what makes JSON of the next version of it. A change of the format adds one and raises `VERSION`.
+
+One is to leave names alone that are new in the next version: this version may have kept them, and saved its own again.
+"""
 
 
 def to_json(setup: SceneSetup) -> dict[str, Any]:
