@@ -5,11 +5,14 @@ from .replaced import forget_replaced
 forget_replaced()  # before anything is imported from it
 
 from . import (  # noqa: E402
+    applied,
     context_menu,
     engine,
     error_operators,
     escape,
     list_operators,
+    menu,
+    on_disk,
     panels,
     preferences,
     presets,
@@ -29,7 +32,9 @@ _MODULES = (
     preferences,
     presets,
     saved,
+    applied,
     engine,
+    on_disk,
     workers,
     escape,
     stream_operators,
@@ -40,6 +45,7 @@ _MODULES = (
     list_operators,
     error_operators,
     panels,
+    menu,
     context_menu,
 )
 

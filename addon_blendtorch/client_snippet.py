@@ -11,7 +11,7 @@ from .stream_address import client_address
 _PLAIN = """\
 from blendtorch import btt
 
-for batch in btt.StreamLoader({address!r}, batch_size={batch_size}):
+for batch in btt.StreamLoader({address!r}, batch_size=8):
     print(batch["btindex"].tolist(), tuple(batch["image"].shape))
 """
 
@@ -20,22 +20,21 @@ from blendtorch import btt
 
 # Whoever has this file can connect: on another machine, copy it there by a safe way, and give its path there.
 info = btt.LaunchInfo.load_json({file!r})
-for batch in btt.StreamLoader(info.addresses["DATA"], batch_size={batch_size}, curve=info.curve):
+for batch in btt.StreamLoader(info.addresses["DATA"], batch_size=8, curve=info.curve):
     print(batch["btindex"].tolist(), tuple(batch["image"].shape))
 """
 
 
-def snippet(address: str, launch_info: Path | None = None, batch_size: int = 8) -> str:
+def snippet(address: str, launch_info: Path | None = None) -> str:
     """Python that prints of each batch which samples it holds and the shape of its pictures.
 
     Args:
         address: Where the stream is bound.
         launch_info: The file that tells how to reach it, where keys are needed.
-        batch_size: Samples in a batch.
     """
     if launch_info is None:
-        return _PLAIN.format(address=client_address(address), batch_size=batch_size)
-    return _WITH_KEYS.format(file=str(launch_info), batch_size=batch_size)
+        return _PLAIN.format(address=client_address(address))
+    return _WITH_KEYS.format(file=str(launch_info))
 
 
 def write_launch_info(file: Path, address: str, curve: CurveKeys) -> None:

@@ -1,6 +1,6 @@
 """The engine: what runs inside the window, and the one timer that it runs by.
 
-`engine` is the only object of its kind. While nothing runs there is no timer, handler, key, thread or socket.
+`engine` is the only object of its kind. While nothing runs there is no timer, key, thread or socket.
 
 Samples are made on Blender's main thread, between its drawing and its input, a few of them each time (`pace`). A thread of
 the hub's sends and writes them.
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import bpy
+from bpy.app.handlers import persistent
 
 from blendtorch.btb import setup as btb_setup
 from blendtorch.btb.session import current_session
@@ -30,7 +31,7 @@ from .making import Making
 from .pace import Pace
 from .preferences import cache_folder
 from .producer import Share
-from .properties import to_setup, to_setup_unfinished
+from .properties import to_setup
 from .redraw import redraw
 from .scenes import scene_context
 from .shown import Shown
@@ -45,6 +46,7 @@ class Engine:
 
     Attributes:
         stats: What the hub has done, looked at twice a second; stays when the hub is gone.
+        errors: What has gone wrong.
         making: What makes the samples of the window, and of which indices.
         notice: What is worth knowing and no error.
         on_start: Called when something was started: others forget there what has gone wrong before.
@@ -61,8 +63,8 @@ class Engine:
         self._workers = False
         self._jobs = Jobs(self._note_failed)
         self._shown = Shown()
-        self._errors = Errors()
-        self.making = Making(self.mark)
+        self.errors = Errors()
+        self.making = Making(self.errors.mark)
         self._handlers = Handlers(Events(self))
         self._clock = Clock(self._turn, self._handlers, self._at_exit)
         self._pace = Pace()
@@ -73,7 +75,6 @@ class Engine:
         """Stops everything, and ends the thread that has looked at clients' keys, if one has: the add-on goes."""
         self.stop_all()
         self._handlers.unregister()
-        self._shown.forget()
         if self._had_keys and current_session() is None:  # of a script's session sockets may be open
             self._had_keys = False
             flush(_CLOSE_S)
@@ -84,50 +85,17 @@ class Engine:
     def state(self) -> State:
         """What runs now."""
         return State(
-            self.endpoint is not None, self.making.is_recorded, self._jobs.running, self._workers, self._shown.is_shown
+            self.endpoint is not None, self.making.is_recording, self._jobs.running, self._workers, self._shown.is_shown
         )
-
-    def is_streaming(self) -> bool:
-        """Whether clients can connect."""
-        return self.state.stream
-
-    def is_recording(self) -> bool:
-        """Whether samples are recorded."""
-        return self.state.recording
-
-    @property
-    def next_index(self) -> int:
-        """The first index that this window has not begun."""
-        return self.making.next_index
 
     @property
     def hub(self) -> SampleHub | None:
         """Gives samples to clients and to the recording; there while the stream, a recording or workers need it."""
         return self.making.hub
 
-    @property
-    def errors(self) -> dict[str, str]:
-        """What has gone wrong, in words, by "stream", "recording", "preview", "randomize" and "workers"."""
-        return self._errors.by_name
-
-    @property
-    def last_error(self) -> str:
-        """The latest of them; "" if nothing has gone wrong since something was started."""
-        return self._errors.last
-
-    @property
-    def traceback(self) -> str:
-        """The latest error's; "" if it has none."""
-        return self._errors.traceback
-
-    def forget_outdated_errors(self, scene: bpy.types.Scene) -> None:
-        """Forgets errors whose settings were changed since they were first drawn."""
-        if self._errors.by_name:
-            self._errors.forget_outdated(scene, to_setup_unfinished(scene))
-
     def note_started(self, name: str, errors_before: dict[str, str]) -> None:
         """Something goes well: forgets what had gone wrong before."""
-        self._errors.began(name, errors_before)
+        self.errors.began(name, errors_before)
         for forget in list(self.on_start):
             forget()
 
@@ -149,7 +117,7 @@ class Engine:
             self.making.begin(setup, scene.session_uid)
             endpoint = endpoint_of(setup.stream, cache_folder())
             self._had_keys = self._had_keys or endpoint.curve is not None
-            bind(self._require_hub(setup), endpoint, setup.stream)
+            bind(self._require_hub(), endpoint, setup.stream)
             self.endpoint = endpoint
         self._wake()
         return endpoint.address
@@ -159,10 +127,11 @@ class Engine:
         if self.endpoint is None:
             return
         endpoint, self.endpoint = self.endpoint, None
+        hub = self.hub
         try:
-            if self.hub is not None:
-                self._watch.look()
-                self.hub.close_stream()
+            if hub is not None:
+                self._watch.look()  # which may end a recording, and with it the hub
+                hub.close_stream()
         finally:
             endpoint.close()
             self._settle()
@@ -174,13 +143,13 @@ class Engine:
             SceneError, ConfigError: What is set up does not serve, or a recording runs already.
             RecordingWriteError: The folder cannot be written to.
         """
-        if self.making.is_recorded:
+        if self.making.is_recording:
             raise SceneError("a recording runs already. Stop it first.")
         with self._starting("recording", scene) as setup:
             settings = btb_setup.recording_settings(setup)
             self.making.check_same(setup)
             self.making.begin(setup, scene.session_uid)
-            hub = self._require_hub(setup)
+            hub = self._require_hub()
             first = hub.start_recording(settings, setup.recording.num_samples or None)
             if not hub.stats().recording:
                 raise SceneError(
@@ -188,15 +157,16 @@ class Engine:
                     "folder."
                 )
             if not self.state.stream and self.making.share == Share():
+                hub.discard()
                 self.making.producer.begin_at(first)  # what is there already is not made again
-            self.making.is_recorded = True
+            self.making.is_recording = True
         self._wake()
 
     def stop_recording(self) -> None:
         """Ends the recording; what is recorded is kept, and can be gone on with."""
-        if not self.making.is_recorded:
+        if not self.making.is_recording:
             return
-        self.making.is_recorded = False
+        self.making.is_recording = False
         try:
             if self.hub is not None:
                 self.hub.stop_recording()
@@ -216,28 +186,32 @@ class Engine:
         self._workers = True
         self._wake()
 
-    def remove_workers(self) -> None:
-        """Takes samples of workers no longer; the window makes all indices that come."""
-        self.making.share = Share(first=self.next_index)
-        if not self._workers:
-            return
-        self._workers = False
+    def remove_workers(self, may_lack: bool = False) -> None:
+        """Takes samples of workers no longer; the window makes all indices that come.
+
+        Args:
+            may_lack: Whether some may be missing of those that were theirs.
+        """
+        had, self._workers = self._workers, False
         try:
-            if self.hub is not None:
+            if had and self.hub is not None:
                 self.hub.remove_workers()
         finally:
-            self._settle()
+            self.making.share = Share(first=self.making.first_to_share)
+            self.making.may_lack |= may_lack and self.state.sampling
+            if had:
+                self._settle()
 
     def stop_all(self, notice: str = "") -> None:
         """Stops everything and puts the scene back. Never raises: what goes wrong is in `errors`."""
-        self._errors.attempt("preview", self._jobs.end)
+        self.errors.attempt("preview", self._jobs.end)
         for stop in list(self.on_stop):
-            self._errors.attempt("workers", stop)
-        self._errors.attempt("recording", self.stop_recording)
-        self._errors.attempt("stream", self.stop_stream)
-        self._errors.attempt("workers", self.remove_workers)
-        self._errors.attempt("randomize", self.reset)
-        self._errors.attempt("stream", self._settle)
+            self.errors.attempt("workers", stop)
+        self.errors.attempt("recording", self.stop_recording)
+        self.errors.attempt("stream", self.stop_stream)
+        self.errors.attempt("workers", self.remove_workers)
+        self.errors.attempt("randomize", self.reset)
+        self.errors.attempt("stream", self._settle)
         self.notice = notice
         redraw()
 
@@ -256,7 +230,7 @@ class Engine:
             raise SceneError("samples are being made. Stop that first (Esc).")
         uid = scene.session_uid
         with self._starting("randomize", scene) as setup:
-            index = self._shown.show_next(setup, uid, lambda number, error: self._errors.mark(uid, number, error))
+            index = self._shown.show_next(setup, uid, lambda number, error: self.errors.mark(uid, number, error))
         self._handlers.register()
         self.notice = f"The scene is shown as sample {index} has it."
         return index
@@ -270,12 +244,19 @@ class Engine:
 
     def put_back(self) -> None:
         """Puts the scene back as the user has it; the samples that are due are made all the same."""
-        self._errors.attempt("stream", self.making.put_back)
-        self._errors.attempt("randomize", self.reset)
+        self.errors.attempt("stream", self.making.put_back)
+        self.errors.attempt("randomize", self.reset)
 
     def invalidate(self) -> None:
         """Blender's data was replaced."""
-        self._errors.attempt("stream", self.making.invalidate)
+        self.errors.attempt("stream", self.making.invalidate)
+
+    def leave_file(self) -> None:
+        """Stops everything, for another file is loaded, and forgets what was said of this one."""
+        notice = "Stopped, for another file was loaded." if self.state.running else ""
+        self.errors.clear()
+        self.stop_all(notice)
+        self.stats = None
 
     # Jobs
 
@@ -292,17 +273,9 @@ class Engine:
             self._jobs.start(make(setup))
         self._wake()
 
-    def mark(self, scene_uid: int, number: int, error: Exception) -> None:
-        """Notes what has gone wrong with a randomizer, at its entry of the list, too."""
-        self._errors.mark(scene_uid, number, error)
-
-    def tell(self, name: str, words: str) -> None:
-        """Notes what has gone wrong by what was told of it, "" for nothing; see `errors` for the name."""
-        self._errors.tell(name, words)
-
     def stop_job(self) -> None:
         """Ends the job that runs, if one does."""
-        self._errors.attempt("preview", self._jobs.end)
+        self.errors.attempt("preview", self._jobs.end)
         self._settle()
 
     # The turn
@@ -322,36 +295,36 @@ class Engine:
         else:
             try:
                 made = self.making.make(turn_s)
-            except Exception as error:  # of a hook, anything
+            except (Exception, SystemExit) as error:  # of a hook, anything; no hook ends Blender
                 self._stop_making(error)
         if self._watch.is_due:
-            self._errors.attempt("stream", self._watch.look)
-            self._errors.attempt("stream", self._watch.follow_settings)
+            self.errors.attempt("stream", self._watch.look)
+            self.errors.attempt("stream", self._watch.follow_settings)
             redraw()
         return made
 
     def _turn(self) -> float | None:
         try:
             made = self.step(self._pace.begin())
-        except Exception as error:  # nothing may end the timer without a word
-            self._errors.note("stream", error)
+        except (Exception, SystemExit) as error:  # nothing may end the timer without a word
+            self.errors.note("stream", error)
             self.stop_all()
             made = 0
         return self._pace.end(made > 0 or self._jobs.running) if self.state.running else None
 
-    def _note_failed(self, job: Job, error: Exception) -> None:
-        self.mark(job.scene_uid, getattr(error, "number", None), error)
-        self._errors.note("preview", error)
+    def _note_failed(self, job: Job, error: BaseException) -> None:
+        self.errors.mark(job.scene_uid, getattr(error, "number", None), error)
+        self.errors.note("preview", error)
 
-    def _stop_making(self, error: Exception) -> None:
+    def _stop_making(self, error: BaseException) -> None:
         """Ends what needs samples that cannot be made."""
         state, uid = self.state, self.making.producer.scene_uid
         for name in ("stream", "recording"):
             if getattr(state, name):
-                self._errors.note(name, error)
-        self._errors.attempt("recording", self.stop_recording)
-        self._errors.attempt("stream", self.stop_stream)
-        self._errors.mark(uid, getattr(error, "number", None), error)
+                self.errors.note(name, error)
+        self.errors.attempt("recording", self.stop_recording)
+        self.errors.attempt("stream", self.stop_stream)
+        self.errors.mark(uid, getattr(error, "number", None), error)
         redraw()
 
     # Beginning and ending
@@ -365,32 +338,32 @@ class Engine:
         if name in ("stream", "recording"):
             self.making.check_scene(scene.session_uid)
         self.reset()
-        self._errors.forget(name, scene)
+        self.errors.forget(name, scene)
         self.notice = ""
-        uid, before = scene.session_uid, dict(self.errors)
+        uid, before = scene.session_uid, dict(self.errors.by_name)
         try:
             with scene_context(uid):
                 yield to_setup(scene)
             self.note_started(name, before)
         except BaseException as error:
-            self._errors.mark(uid, getattr(error, "number", None), error)
-            self._errors.note(name, error)
-            self._errors.attempt(name, self._settle)
+            self.errors.mark(uid, getattr(error, "number", None), error)
+            self.errors.note(name, error)
+            self.errors.attempt(name, self._settle)
             raise
 
-    def _require_hub(self, setup: SceneSetup) -> SampleHub:
+    def _require_hub(self) -> SampleHub:
         if self.hub is None:
             self.stats = None
-        return self.making.require_hub(setup.stream.queue_size)
+        return self.making.require_hub()
 
     def _settle(self) -> None:
         """Lets go of what nothing needs any more."""
         state = self.state
         try:
-            if not state.making:
+            if not state.sampling:
                 self.making.end()
         finally:
-            if not (state.making or state.workers):
+            if not (state.sampling or state.workers):
                 self.making.close_hub(_CLOSE_S)
             if not state.running:
                 self._clock.stop(keep_handlers=state.shown)
@@ -411,10 +384,17 @@ class Engine:
 engine = Engine()
 
 
-def unregister() -> None:
-    """Stops everything, before the add-on goes: no thread, socket, timer, handler, key or process is left."""
-    engine.end()
+@persistent
+def _on_load(*args: object) -> None:
+    engine.leave_file()
 
 
 def register() -> None:
-    """Nothing: what the engine needs of Blender is there only while something runs."""
+    """Hears of files that are loaded. What else the engine needs of Blender is there only while something runs."""
+    bpy.app.handlers.load_pre.append(_on_load)
+
+
+def unregister() -> None:
+    """Stops everything, before the add-on goes: no thread, socket, timer, handler, key or process is left."""
+    bpy.app.handlers.load_pre.remove(_on_load)
+    engine.end()

@@ -23,6 +23,7 @@ class Clock:
         self._handlers = handlers
         self._at_exit = at_exit
         self._runs = self._is_in_turn = False
+        self._timer = self._tick  # Blender knows a timer by its object, and each `self._tick` is a new one
 
     def start(self) -> None:
         """Has turns made, as soon as Blender comes to it; also when they are being made already."""
@@ -31,8 +32,8 @@ class Clock:
             self._runs = True
             atexit.register(self._at_exit)
             add_key()
-        if not bpy.app.timers.is_registered(self._tick):
-            bpy.app.timers.register(self._tick, first_interval=0.0, persistent=True)
+        if not bpy.app.timers.is_registered(self._timer):
+            bpy.app.timers.register(self._timer, first_interval=0.0, persistent=True)
 
     def stop(self, keep_handlers: bool = False) -> None:
         """Removes all of it.
@@ -49,8 +50,8 @@ class Clock:
             atexit.unregister(self._at_exit)
             remove_key()
         # Within a turn it ends by itself.
-        if not self._is_in_turn and bpy.app.timers.is_registered(self._tick):
-            bpy.app.timers.unregister(self._tick)
+        if not self._is_in_turn and bpy.app.timers.is_registered(self._timer):
+            bpy.app.timers.unregister(self._timer)
 
     def _tick(self) -> float | None:
         self._is_in_turn = True

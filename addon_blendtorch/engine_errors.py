@@ -6,11 +6,20 @@ from collections.abc import Callable
 
 import bpy
 
-from blendtorch.btb.setup import SceneSetup
+from blendtorch.btb import setup as btb_setup
 from blendtorch.errors import BlendTorchError
 
+from .properties.convert_randomizer import entry_to_json
 from .scenes import find_scene
 
+NO_TIMERS = (
+    "This Blender has no window, so nothing is made by itself: a script has to call engine.step() of the add-on, "
+    "or the file be launched with `blendtorch launch`."
+)
+"""What is told when something is started where it will not go on."""
+
+# What all errors may come from; those of the stream, the recording and the workers from their own settings, too.
+_SHARED = ("seed", "output", "randomizers")
 _TRACEBACK = re.compile(r"\nTraceback \(most recent call last\):(\n +.*)*")
 
 
@@ -28,12 +37,18 @@ class Errors:
         self.last = ""
         self.traceback = ""
         self._told: dict[str, str] = {}
-        self._settings: dict[str, tuple[int, tuple[object, ...]]] = {}  # by name: of which scene, and what was set up
+        self._scenes: dict[str, int] = {}  # by name: the `session_uid` of the scene that it is about
+        self._settings: dict[str, tuple[int, dict[str, object]]] = {}  # by name: the same, and what was set up then
+
+    def clear(self) -> None:
+        """Forgets all, for another file is loaded."""
+        self.last = self.traceback = ""
+        for kept in (self.by_name, self._told, self._scenes, self._settings):
+            kept.clear()
 
     def note(self, name: str, error: BaseException) -> None:
-        """Keeps an error."""
-        self._settings.pop(name, None)
-        self.by_name[name] = self.last = in_words(error)
+        """Keeps an error, and what is set up now."""
+        self._keep(name, in_words(error))
         self.traceback = "".join(traceback.format_exception(error))
 
     def tell(self, name: str, words: str) -> None:
@@ -42,19 +57,26 @@ class Errors:
             return
         self._told[name] = words
         if words and self.by_name.get(name) != words:
-            self._settings.pop(name, None)
-            self.by_name[name] = self.last = words
+            self._keep(name, words)
             self.traceback = ""
+
+    def note_failed(self, name: str, scene: bpy.types.Scene, error: BaseException) -> None:
+        """Keeps why something that was to be started with a scene has failed, unless it is kept already."""
+        self.mark(scene.session_uid, getattr(error, "number", None), error)
+        if in_words(error) != self.last:
+            self._scenes[name] = scene.session_uid
+            self.note(name, error)
 
     def attempt(self, name: str, action: Callable[[], object]) -> None:
         """Does something that is not to keep the rest from being done; an error is kept."""
         try:
             action()
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # no hook ends Blender
             self.note(name, error)
 
     def forget(self, name: str, scene: bpy.types.Scene) -> None:
-        """Begins anew: what is started may go well."""
+        """Begins anew with a scene: what is started may go well."""
+        self._scenes[name] = scene.session_uid
         self.by_name.pop(name, None)
         self.by_name.pop("randomize", None)  # as are the marks at the entries
         self.last = self.traceback = ""
@@ -72,13 +94,25 @@ class Errors:
             if self.by_name.get(other) == words:
                 self._drop(other)
 
-    def forget_outdated(self, scene: bpy.types.Scene, setup: SceneSetup) -> None:
-        """Forgets errors of what is set up in another way by now. Called as often as they are drawn."""
-        for name in list(self.by_name):
-            now = (scene.session_uid, _set_up(name, setup))
-            uid, before = self._settings.setdefault(name, now)
-            if uid == now[0] and before != now[1]:
-                self._drop(name)
+    def of(self, scene: bpy.types.Scene) -> dict[str, str]:
+        """Those that a scene's panel shows: not where the scene is set up in another way by now. Drawing may ask."""
+        if not self.by_name:
+            return {}
+        now = _set_up(scene)
+        return {name: words for name, words in self.by_name.items() if not self._is_outdated(name, scene, now)}
+
+    def _is_outdated(self, name: str, scene: bpy.types.Scene, now: dict[str, object]) -> bool:
+        uid, then = self._settings.get(name, (None, {}))
+        return uid == scene.session_uid and any(then[part] != now[part] for part in (*_SHARED, name) if part in now)
+
+    def _keep(self, name: str, words: str) -> None:
+        self.by_name[name] = self.last = words
+        # Workers are those of the stream.
+        scene = find_scene(self._scenes.get("stream" if name == "workers" else name, 0))
+        if scene is None:
+            self._settings.pop(name, None)
+        else:
+            self._settings[name] = (scene.session_uid, _set_up(scene))
 
     def _drop(self, name: str) -> None:
         self._settings.pop(name, None)
@@ -100,13 +134,26 @@ class Errors:
         entry = scene.blendtorch.randomizers[number]
         if entry.error != words:  # of each sample the same would be written
             entry.error = words
+            self._scenes["randomize"] = scene_uid
             self.note("randomize", error)
 
 
-def _set_up(name: str, setup: SceneSetup) -> tuple[object, ...]:
-    """The part of a setup that an error may come from."""
-    own = getattr(setup, name) if name in ("stream", "recording", "workers") else None
-    return own, setup.seed, setup.output, setup.randomizers
+def _set_up(scene: bpy.types.Scene) -> dict[str, object]:
+    """What the panel is set to, to be compared. In a fifth of the time that a `SceneSetup` takes: panels ask for it."""
+    settings = scene.blendtorch
+    sections = {name: _values(getattr(settings, name)) for name in btb_setup.SECTIONS}
+    return {"seed": settings.seed, "randomizers": [entry_to_json(entry) for entry in settings.randomizers], **sections}
+
+
+def _values(group: bpy.types.PropertyGroup) -> list[object]:
+    """All that a group and the rows of its lists hold; of what they point to the names, which are there beside it."""
+    values: list[object] = []
+    for prop in group.bl_rna.properties:
+        if prop.type == "COLLECTION":
+            values.append([_values(row) for row in getattr(group, prop.identifier)])
+        elif prop.type != "POINTER" and not prop.identifier.endswith("_index"):  # which row is chosen is no setting
+            values.append(getattr(group, prop.identifier))
+    return values
 
 
 def clear_marks(scene: bpy.types.Scene) -> None:

@@ -1,4 +1,4 @@
-"""What the engine does when the user loads, saves, undoes and redoes while it runs."""
+"""What the engine does when the user saves, undoes and redoes while it runs."""
 
 from typing import TYPE_CHECKING
 
@@ -15,11 +15,6 @@ class Events:
 
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
-
-    def load_pre(self) -> None:
-        """Another file is loaded: everything ends."""
-        engine = self._engine
-        engine.stop_all("Stopped, for another file was loaded." if engine.state.running else "")
 
     def save_pre(self) -> None:
         """No file holds what is only for a sample."""

@@ -1,18 +1,18 @@
-"""What is heard of Blender while something runs: loading, undo and saving."""
+"""What is heard of Blender while something runs: undo and saving."""
 
 from collections.abc import Callable
 from typing import Any
 
 import bpy
 
-_EVENTS = ("load_pre", "undo_pre", "undo_post", "redo_pre", "redo_post", "save_pre")
+_EVENTS = ("undo_pre", "undo_post", "redo_pre", "redo_post", "save_pre")
 
 
 class Handlers:
     """Handlers of Blender that call methods of the same names.
 
     Args:
-        listener: Has the methods `load_pre`, `undo_pre`, `undo_post`, `redo_pre`, `redo_post` and `save_pre`, without
+        listener: Has the methods `undo_pre`, `undo_post`, `redo_pre`, `redo_post` and `save_pre`, without
             arguments.
     """
 
@@ -20,6 +20,7 @@ class Handlers:
         self._handlers = {event: self._handler(getattr(listener, event), event) for event in _EVENTS}
         self._called = ""
         self._wanted = False
+        self._timer = self._unregister_later  # one object, by which Blender knows it
 
     def register(self) -> None:
         """Has the methods called."""
@@ -36,8 +37,10 @@ class Handlers:
             registered = getattr(bpy.app.handlers, event)
             if handler in registered and event != self._called:
                 registered.remove(handler)
-        if self._called and not bpy.app.background:  # where no timer runs it stays, and does nothing
-            bpy.app.timers.register(self._unregister_later, first_interval=0.0, persistent=True)
+        timers = bpy.app.timers
+        # Where no timer runs it stays, and does nothing.
+        if self._called and not bpy.app.background and not timers.is_registered(self._timer):
+            timers.register(self._timer, first_interval=0.0, persistent=True)
 
     def _unregister_later(self) -> None:
         if not self._wanted:

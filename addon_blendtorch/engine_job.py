@@ -27,7 +27,7 @@ class Jobs:
         on_error: Called with the job and the error of a step, which ends it.
     """
 
-    def __init__(self, on_error: Callable[[Job, Exception], None]) -> None:
+    def __init__(self, on_error: Callable[[Job, BaseException], None]) -> None:
         self._job: Job | None = None
         self._on_error = on_error
 
@@ -47,7 +47,7 @@ class Jobs:
             return False
         try:
             return job.step()
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # no hook ends Blender
             self._on_error(job, error)
             return True
 

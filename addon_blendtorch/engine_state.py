@@ -22,7 +22,7 @@ class State:
     shown: bool = False
 
     @property
-    def making(self) -> bool:
+    def sampling(self) -> bool:
         """Whether samples are made of the scene for somebody."""
         return self.stream or self.recording
 

@@ -25,6 +25,7 @@ class Watch:
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
         self._looked_at = float("-inf")
+        self._refuses = False  # what is set up now
 
     @property
     def is_due(self) -> bool:
@@ -43,11 +44,11 @@ class Watch:
             return
         engine.stats = stats = engine.hub.stats()
         for name in ("stream", "recording", "workers"):
-            engine.tell(name, str(getattr(stats, f"{name}_error") or ""))
-        if engine.is_recording() and not stats.recording:
+            engine.errors.tell(name, str(getattr(stats, f"{name}_error") or ""))
+        if engine.state.recording and not stats.recording:
             engine.notice = "" if stats.recording_error else f"The recording has all its {stats.recorded} samples."
             engine.stop_recording()
-        if engine.is_streaming() and stats.stream_error:
+        if engine.state.stream and stats.stream_error:
             engine.stop_stream()
         making = engine.making
         alone = not (making.is_shared or engine.state.workers)  # workers that still start will make the rest
@@ -57,7 +58,7 @@ class Watch:
                 notice = (
                     "The last episode is made. Some may be missing that were due to workers that were stopped or died"
                 )
-                notice += ": Record again makes them." if engine.is_recording() else "."
+                notice += ": Record again makes them." if engine.state.recording else "."
             engine.stop_recording()
             engine.stop_stream()
             engine.notice = notice
@@ -70,8 +71,10 @@ class Watch:
         if scene is None:
             return
         try:
-            if producer.follow(to_setup(scene)):
+            if producer.follow(to_setup(scene)) or self._refuses:
                 clear_marks(scene)
                 engine.notice = ""
+            self._refuses = False
         except (SceneError, ConfigError) as error:
+            self._refuses = True
             engine.notice = f"The settings of before are used: {error}"

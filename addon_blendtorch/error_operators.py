@@ -15,13 +15,13 @@ class BLENDTORCH_OT_show_traceback(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if not (engine.traceback or engine.last_error or workers.error()):
+        if not (engine.errors.traceback or engine.errors.last or workers.error()):
             cls.poll_message_set("Nothing has gone wrong")
             return False
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        content = engine.traceback or engine.last_error or workers.error()
+        content = engine.errors.traceback or engine.errors.last or workers.error()
         text = show_text("BlendTorch traceback", content)
         self.report({"INFO"}, f"The traceback is in the text block {text.name}")
         return {"FINISHED"}

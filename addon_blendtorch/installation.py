@@ -13,7 +13,7 @@ import numpy as np
 import blendtorch
 from blendtorch.btb.gpu_context import ensure_gpu_context
 from blendtorch.cli import doctor_checks
-from blendtorch.cli.doctor_checks import Line, Status
+from blendtorch.cli.doctor_checks import Line, Status, guarded
 from blendtorch.wire import sockets
 
 
@@ -32,7 +32,7 @@ def check_installation(folders: dict[str, str]) -> list[Line]:
         ("GPU", check_gpu),
         *((name, lambda name=name, path=path: check_folder(name, path)) for name, path in folders.items()),
     ]
-    return [line for name, check in checks for line in _guarded(name, check)]
+    return [line for name, check in checks for line in guarded(name, check)]
 
 
 def check_versions() -> Iterator[Line]:
@@ -84,15 +84,6 @@ def check_folder(name: str, path: str) -> Iterator[Line]:
         yield Line(Status.FAILED, name, f"{folder} cannot be written to: {error.strerror or error}", fix)
     else:
         yield Line(Status.OK, name, f"{folder} can be written to")
-
-
-def _guarded(name: str, check: Callable[[], Iterable[Line]]) -> list[Line]:
-    """The lines of a check; its crash is one of them."""
-    try:
-        return list(check())
-    except Exception as error:
-        seen = f"the check could not be made: {type(error).__name__}: {error}"
-        return [Line(Status.FAILED, name, seen, "If the message does not tell what to change, please report it.")]
 
 
 def _folder_of(module: object) -> str:

@@ -85,7 +85,9 @@ class BLENDTORCH_OT_randomizer_add(bpy.types.Operator):
     )
     bl_options = _UNDOABLE
 
-    type: EnumProperty(name="Type", items=[item for item in TYPE_ITEMS if item[0] != OTHER])
+    type: EnumProperty(
+        name="Type", description="What is randomized", items=[item for item in TYPE_ITEMS if item[0] != OTHER]
+    )
 
     @classmethod
     def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
@@ -118,7 +120,7 @@ class BLENDTORCH_OT_randomizer_move(_Randomizers, bpy.types.Operator):
         "Move the chosen randomizer: they act from the top to the bottom, and later ones see what earlier did"
     )
 
-    direction: EnumProperty(name="Direction", items=_DIRECTIONS)
+    direction: EnumProperty(name="Direction", description="Where to move it", items=_DIRECTIONS)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         return self.move(context, self.direction)
@@ -259,7 +261,7 @@ class BLENDTORCH_OT_class_move(_Classes, bpy.types.Operator):
     bl_label = "Move Class"
     bl_description = "Move the chosen entry: of several that are about an object the first counts"
 
-    direction: EnumProperty(name="Direction", items=_DIRECTIONS)
+    direction: EnumProperty(name="Direction", description="Where to move it", items=_DIRECTIONS)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         return self.move(context, self.direction)

@@ -19,14 +19,14 @@ class Making:
     Attributes:
         hub: Gives samples to clients and to the recording.
         producer: Makes the window's samples.
-        is_recorded: Whether a recording runs.
+        is_recording: Whether a recording runs.
         may_lack: Whether workers have left some of the indices that were theirs.
     """
 
     def __init__(self, on_problem: Callable[[int, int, Exception], None]) -> None:
         self.hub: SampleHub | None = None
         self.producer: Producer | None = None
-        self.is_recorded = self.may_lack = False
+        self.is_recording = self.may_lack = False
         self._on_problem = on_problem
         self._share = Share()
 
@@ -42,6 +42,15 @@ class Making:
             self.producer.share = share
 
     @property
+    def first_to_share(self) -> int:
+        """The first index that neither the window nor workers have begun."""
+        return max(self.next_index, self.hub.stats().next_index if self.hub is not None else 0)
+
+    def share_with(self, num_workers: int, first: int) -> None:
+        """Of the indices from `first` on the window makes one of each `num_workers` + 1; the others are for workers."""
+        self.share = Share(0, num_workers + 1, first)
+
+    @property
     def is_shared(self) -> bool:
         """Whether others make a part of the indices."""
         return self._share.count > 1
@@ -49,7 +58,7 @@ class Making:
     @property
     def keeps_settings(self) -> bool:
         """Whether samples are made by the settings of before: a recording is of one setup, and so is what workers make."""
-        return self.is_recorded or self.is_shared
+        return self.is_recording or self.is_shared
 
     @property
     def next_index(self) -> int:
@@ -65,7 +74,7 @@ class Making:
         """Raises SceneError when what runs keeps to other settings than these."""
         if self.producer is None or not self.keeps_settings or not self.producer.is_other(setup):
             return
-        who = "recording" if self.is_recorded else "workers"
+        who = "recording" if self.is_recording else "workers"
         raise SceneError(
             f"the settings were changed since the {who} began, and what runs goes by those of then. Stop the {who} first, "
             "or undo the changes."
@@ -87,14 +96,15 @@ class Making:
         if self.keeps_settings:
             return
         self.producer.follow(setup)
-        if self.producer.take_over() and self.hub is not None:
+        self.producer.take_over()
+        if self.producer.changed_lately and self.hub is not None:
             self.hub.discard()
             self.producer.begin_at(self.hub.stats().next_index)
 
-    def require_hub(self, queue_size: int) -> SampleHub:
+    def require_hub(self) -> SampleHub:
         """The hub, made if there is none."""
         if self.hub is None:
-            self.hub = SampleHub(queue_size=queue_size)
+            self.hub = SampleHub()
         return self.hub
 
     def make(self, turn_s: float) -> int:

@@ -10,6 +10,7 @@ from blendtorch.errors import ConfigError
 
 from .installation import check_installation
 from .redraw import redraw
+from .wrapped_text import draw_text
 
 _ICONS = {"OK": "CHECKMARK", "WARNING": "ERROR", "FAILED": "CANCEL"}
 
@@ -50,7 +51,8 @@ class BlendTorchPreferences(bpy.types.AddonPreferences):
     )
     log_folder: StringProperty(
         name="Log Folder",
-        description="Where the logs of workers are kept; empty: in the cache folder, until they are stopped",
+        description="Where the logs of workers are kept, of each launch in a folder of its own, until you delete them; empty: "
+        "in the cache folder, until they are stopped",
         subtype="DIR_PATH",
     )
 
@@ -113,8 +115,6 @@ class BLENDTORCH_OT_check_installation(bpy.types.Operator):
 
 def draw_check_lines(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """Draws what the check of the installation has found."""
-    from .panels.wrapped_text import draw_text  # here, as panels ask for the preferences
-
     for line in context.window_manager.blendtorch.check_lines:
         text = f"{line.name}: {line.seen}" + (f"\n{line.fix}" if line.fix else "")
         draw_text(layout, context, text, icon=_ICONS[line.status], alert=line.status == "FAILED")

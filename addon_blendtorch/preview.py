@@ -47,13 +47,8 @@ class PreviewJob:
         self._pictures: list[np.ndarray] = []
         with scene_context(scene_uid) as scene:
             self._maker = btb_setup.SampleMaker(
-                self._setup, scene, on_problem=lambda number, error: engine.mark(scene_uid, number, error)
+                self._setup, scene, on_problem=lambda number, error: engine.errors.mark(scene_uid, number, error)
             )
-
-    @property
-    def done(self) -> int:
-        """How many pictures there are."""
-        return len(self._pictures)
 
     def step(self) -> bool:
         """Makes one picture and shows all there are; returns whether that was the last one."""
@@ -111,8 +106,8 @@ class BLENDTORCH_OT_preview(bpy.types.Operator):
         if bpy.app.background:  # no timer runs, and nobody waits for the window
             while engine.state.preview:
                 engine.step()
-            if "preview" in engine.errors:
-                self.report({"ERROR"}, engine.errors["preview"])
+            if "preview" in engine.errors.by_name:
+                self.report({"ERROR"}, engine.errors.by_name["preview"])
                 return {"CANCELLED"}
         else:
             show_image(preview_image())

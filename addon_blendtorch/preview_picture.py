@@ -11,6 +11,7 @@ from blendtorch.labels.pictures import ids_to_rgb
 
 _GAP_COLOR = 32
 _GAP_PX = 4
+_COLUMNS = _ROWS = 3
 
 
 def with_boxes(
@@ -67,23 +68,20 @@ def _put_text(picture: np.ndarray, mask: np.ndarray, x: int, y: int, color: np.n
     ground[:] = (color * (1 - mask) + ink * mask).round()
 
 
-def grid(pictures: Sequence[np.ndarray], columns: int = 3, rows: int = 3, gap_px: int = _GAP_PX) -> np.ndarray:
-    """Lays pictures of one size out in a grid, first row first; places that are left are dark.
+def grid(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Lays up to nine pictures of one size out in a grid, first row first; places that are left are dark.
 
     Args:
         pictures: At least one, H x W x 3 uint8.
-        columns: Of the grid.
-        rows: Of the grid.
-        gap_px: Between them.
 
     Returns:
         One picture, uint8 RGB.
     """
     height, width = pictures[0].shape[:2]
-    shape = (rows * (height + gap_px) - gap_px, columns * (width + gap_px) - gap_px, 3)
+    shape = (_ROWS * (height + _GAP_PX) - _GAP_PX, _COLUMNS * (width + _GAP_PX) - _GAP_PX, 3)
     sheet = np.full(shape, _GAP_COLOR, np.uint8)
-    for number, picture in enumerate(pictures[: rows * columns]):
-        top, left = number // columns * (height + gap_px), number % columns * (width + gap_px)
+    for number, picture in enumerate(pictures[: _ROWS * _COLUMNS]):
+        top, left = number // _COLUMNS * (height + _GAP_PX), number % _COLUMNS * (width + _GAP_PX)
         sheet[top : top + height, left : left + width] = picture
     return sheet
 

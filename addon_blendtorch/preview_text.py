@@ -10,19 +10,20 @@ from mathutils import Matrix
 from blendtorch.btb.gpu_context import ensure_gpu_context
 
 _FONT = 0
+_HEIGHT_PX = 11
 _MARGIN_PX = 2
 
 
 @cache
-def text_mask(text: str, height_px: int = 11) -> np.ndarray:
+def text_mask(text: str) -> np.ndarray:
     """A text in one line, H x W uint8: 255 where it is, 0 around it.
 
     Blender 4.2 without a window draws no text: the mask is empty then, 0 x 0.
     """
     ensure_gpu_context()
-    blf.size(_FONT, height_px)
+    blf.size(_FONT, _HEIGHT_PX)
     width = int(blf.dimensions(_FONT, text)[0]) + 2 * _MARGIN_PX
-    height = round(1.3 * height_px) + _MARGIN_PX
+    height = round(1.3 * _HEIGHT_PX) + _MARGIN_PX
     target = gpu.types.GPUOffScreen(width, height)
     pixels = np.empty((height, width, 4), np.uint8)
     try:
@@ -33,7 +34,7 @@ def text_mask(text: str, height_px: int = 11) -> np.ndarray:
             gpu.matrix.load_matrix(Matrix(to_clip))
             gpu.matrix.load_projection_matrix(Matrix.Identity(4))
             gpu.state.blend_set("ALPHA")
-            blf.position(_FONT, _MARGIN_PX, _MARGIN_PX + 0.2 * height_px, 0)
+            blf.position(_FONT, _MARGIN_PX, _MARGIN_PX + 0.2 * _HEIGHT_PX, 0)
             blf.color(_FONT, 1, 1, 1, 1)
             blf.draw(_FONT, text)
             gpu.state.blend_set("NONE")

@@ -5,14 +5,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from blendtorch.btb import setup as btb_setup
 from blendtorch.btb.setup import SceneSetup
-from blendtorch.errors import SceneError
+from blendtorch.btb.setup.check import find_errors
+from blendtorch.btb.setup.episode import Episode
+from blendtorch.errors import RandomizeError, SceneError
 from blendtorch.hub import SampleHub
 
-from .scenes import scene_context
+from . import applied
+from .scenes import find_scene, scene_context
 
 OnProblem = Callable[[int, Exception], None]
 _LATELY = 8  # more than wait in the hub to be sent and recorded
@@ -70,6 +74,7 @@ class Producer:
         self._index = 0  # the one that is underway
         self._samples: Iterator[dict[str, Any]] | None = None
         self._maker: btb_setup.SampleMaker | None = None
+        self._marked: object = None  # the episode that the scene is marked for
         self._check(setup)
 
     @property
@@ -150,6 +155,7 @@ class Producer:
                     self._index, self.next_index = index, index + 1
                     self._samples = iter(self._maker.samples(index))
                 for fields in self._samples:
+                    self._mark()
                     return self._index, fields
                 self._samples = None
 
@@ -158,11 +164,13 @@ class Producer:
         if self._maker is not None:
             with scene_context(self.scene_uid, missing_ok=True):
                 self._maker.put_back()
+                self._mark()
 
     def invalidate(self) -> None:
         """To be called when Blender has replaced its data: after undo and redo."""
         if self._maker is not None:
             self._maker.invalidate()
+            self._marked = None
 
     def close(self) -> None:
         """Puts the scene back as it was; an index that is underway is given up."""
@@ -175,23 +183,45 @@ class Producer:
             finally:
                 if maker is not None:
                     maker.close()
+                    self._mark()
 
-    def take_over(self) -> bool:
-        """Goes by the settings of `follow` from now on; an index that is underway is given up.
-
-        Returns:
-            Whether the last samples, which may still wait in the hub, were made by others.
-        """
+    def take_over(self) -> None:
+        """Goes by the settings of `follow` from now on; an index that is underway is given up."""
         if self._due is not None:
             self.close()
             self._setup, self._due = self._due, None
+
+    @property
+    def changed_lately(self) -> bool:
+        """Whether the last samples, which may still wait in the hub, were made by other settings."""
         return any(one is not self._setup for one in self._made_by)
+
+    def _mark(self) -> None:
+        """Marks the scene while an episode is underway in it, see `applied`."""
+        scene = find_scene(self.scene_uid)
+        episode = None if self._maker is None else self._maker.episode
+        if scene is None or episode is self._marked:
+            return
+        self._marked = episode
+        if episode is None:
+            applied.unmark(scene)
+        else:
+            applied.mark(scene, partial(_leave, episode, self.scene_uid))
 
     def _check(self, setup: SceneSetup) -> None:
         with scene_context(self.scene_uid) as scene:
-            problems = btb_setup.check(setup, scene)
-        if problems:
-            raise SceneError("\n".join(problems))
+            errors = find_errors(setup, scene)
+        for error in errors:
+            if isinstance(error, RandomizeError) and self._on_problem is not None:
+                self._on_problem(error.number, error)
+        if errors:
+            raise SceneError("\n".join(map(str, errors)))
+
+
+def _leave(episode: Episode, scene_uid: int) -> None:
+    with scene_context(scene_uid, missing_ok=True) as scene:
+        if scene is not None:
+            episode.leave(scene)
 
 
 def _what_is_made(setup: SceneSetup) -> tuple[object, ...]:

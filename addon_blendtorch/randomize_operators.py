@@ -59,7 +59,7 @@ class BLENDTORCH_OT_randomize_reset(bpy.types.Operator):
         try:
             engine.reset()
         except BlendTorchError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, in_words(error))
             return {"CANCELLED"}
         return {"FINISHED"}
 

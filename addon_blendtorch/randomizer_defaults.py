@@ -2,8 +2,7 @@
 
 import bpy
 
-from .properties.kinds import KINDS
-from .properties.randomizer import target_pointer
+from .properties.kinds import KINDS, target_pointer
 
 _AROUND_M = 1.0
 

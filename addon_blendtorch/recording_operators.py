@@ -7,8 +7,7 @@ import bpy
 from blendtorch.errors import BlendTorchError
 
 from .engine import engine
-from .engine_errors import in_words
-from .stream_operators import NO_TIMERS
+from .engine_errors import NO_TIMERS, in_words
 
 
 class BLENDTORCH_OT_record_start(bpy.types.Operator):
@@ -22,7 +21,7 @@ class BLENDTORCH_OT_record_start(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if engine.is_recording():
+        if engine.state.recording:
             cls.poll_message_set("A recording runs already")
             return False
         return True
@@ -46,7 +45,7 @@ class BLENDTORCH_OT_record_stop(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if not engine.is_recording():
+        if not engine.state.recording:
             cls.poll_message_set("No recording runs")
             return False
         return True
@@ -55,7 +54,7 @@ class BLENDTORCH_OT_record_stop(bpy.types.Operator):
         try:
             engine.stop_recording()
         except BlendTorchError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, in_words(error))
             return {"CANCELLED"}
         return {"FINISHED"}
 

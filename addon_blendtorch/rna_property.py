@@ -1,13 +1,15 @@
 """From a field of Blender's interface to a randomizer of it: whose property it is, its data path, a range to begin with."""
 
 import math
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import bpy
 
 from blendtorch.btb import randomize
+from blendtorch.btb.randomize.enums import items_of
+from blendtorch.btb.randomize.place import Place
 from blendtorch.errors import SceneError
 
 # A property whose soft range is at most this wide is varied over all of it: a factor, a percentage. Others (a location,
@@ -15,6 +17,8 @@ from blendtorch.errors import SceneError
 _WIDEST_SOFT_RANGE = 100.0
 _COLORS = ("COLOR", "COLOR_GAMMA")
 _ANGLES = ("ANGLE", "EULER")
+# A data path that ends with the key of a custom property: before it, and the key as it is escaped there.
+_ENDS_WITH_KEY = re.compile(r'(.*?)\["((?:[^"\\]|\\.)*)"\]', re.DOTALL)
 VARIED_TYPES = ("BOOLEAN", "INT", "FLOAT", "ENUM", "STRING")
 
 
@@ -71,7 +75,7 @@ class Field:
                 raise SceneError(
                     f"{self.label} holds several choices at once, which no distribution gives. Use a hook."
                 )
-            return randomize.Choice(tuple(item.identifier for item in rna.enum_items) or (value,))
+            return randomize.Choice(items_of(self.owner, self.name) or (value,))
         if isinstance(value, str):
             return randomize.Choice((value,))
         if isinstance(value, bool):
@@ -141,15 +145,16 @@ def find_field(owner: Any, name: str, index: int = -1) -> Field:
         raise SceneError(f"{rna.name} is computed by Blender and cannot be changed.")
     if owner.id_data is None:
         raise SceneError("the field is not part of the file's data: only what is saved in the file can vary.")
-    block, prefix = _saved_block(owner.id_data)
-    try:
-        inner = owner.path_from_id() if owner != owner.id_data else ""
-    except ValueError:
-        raise SceneError(f"Blender gives no data path for {owner!r}. Use a hook.") from None
+    block = owner.id_data
+    if block.library is not None:
+        raise SceneError(f"{block.name} is linked from {block.library.filepath}. Make it local or an override first.")
+    place = Place.of(owner)
+    if place.held is not None:
+        raise SceneError(f"Blender gives no data path for {owner!r}. Use a hook.")
     part = f'["{bpy.utils.escape_identifier(name)}"]' if rna is None else name
-    path = _join(_join(prefix, inner), part)
+    path = _join(_join(place.embedded, place.path), part)
     is_array = _is_array(owner[name]) if rna is None else getattr(rna, "is_array", False)
-    target = randomize.Target(block.id_type, block.name)
+    target = randomize.Target(place.kind, place.name)
     return Field(target, path, owner, f'["{name}"]' if rna is None else name, index if is_array else -1)
 
 
@@ -159,15 +164,15 @@ def find_path(block: bpy.types.ID, data_path: str, index: int = -1) -> Field:
     Raises:
         SceneError: As `find_field`; or there is no such property.
     """
-    if data_path.endswith('"]'):
-        inner, name = data_path[: data_path.rfind('["')], data_path[data_path.rfind('["') :]
+    if found := _ENDS_WITH_KEY.fullmatch(data_path):
+        inner, name = found[1], bpy.utils.unescape_identifier(found[2])
     else:
         inner, _, name = data_path.rpartition(".")
     try:
         owner = block.path_resolve(inner) if inner else block
     except ValueError as error:
         raise SceneError(f"{block.name} has no {data_path}: {error}") from None
-    return find_field(owner, name[2:-2] if name.startswith("[") else name, index)
+    return find_field(owner, name, index)
 
 
 def _has_custom(owner: Any, name: str) -> bool:
@@ -183,31 +188,6 @@ def _is_array(value: Any) -> bool:
 
 def _join(path: str, part: str) -> str:
     return path + part if not path or not part or part.startswith("[") else f"{path}.{part}"
-
-
-def _saved_block(block: bpy.types.ID) -> tuple[bpy.types.ID, str]:
-    """The data block of the file that `block` is, or is embedded in; and the path from there.
-
-    Raises:
-        SceneError: It is none.
-    """
-    if block.library is not None:
-        raise SceneError(f"{block.name} is linked from {block.library.filepath}. Make it local or an override first.")
-    if not block.is_embedded_data:
-        return block, ""
-    for owner, path in _embedded():
-        if owner.path_resolve(path) == block:
-            return owner, path
-    raise SceneError(f"no data block was found that {block.name} belongs to.")
-
-
-def _embedded() -> Iterator[tuple[bpy.types.ID, str]]:
-    for scene in bpy.data.scenes:
-        yield scene, "collection"
-    for kind in (bpy.data.materials, bpy.data.worlds, bpy.data.lights, bpy.data.linestyles, bpy.data.scenes):
-        for owner in kind:
-            if getattr(owner, "node_tree", None) is not None:
-                yield owner, "node_tree"
 
 
 def _range(value: float, limits: _Limits, is_alpha: bool) -> tuple[float, float]:

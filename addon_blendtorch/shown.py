@@ -2,10 +2,11 @@
 
 Both are steps of Blender's undo. Undo and redo replace Blender's data, so what was changed is put back before either
 (`Shown.reset`), and Blender then brings the state that it has saved. When that is one that *Randomize once* had made, it is
-the scene as it is from then on: Reset has nothing to put back, one more undo does.
+put back, too (`applied`): no undo and no redo leaves the scene randomized.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 import bpy
@@ -13,6 +14,7 @@ import bpy
 from blendtorch.btb import randomize
 from blendtorch.btb.setup import SceneSetup, frame_address
 
+from . import applied
 from .scenes import scene_context
 
 
@@ -72,6 +74,7 @@ class Shown:
             self.reset()
             raise
         bpy.context.view_layer.update()
+        applied.mark(bpy.context.scene, partial(_restore, tuple(self._changes), scene_uid))
         self.next_index = index + 1
         return index
 
@@ -80,13 +83,16 @@ class Shown:
         changes, self._changes = self._changes, []
         if not changes:
             return
-        with scene_context(self._scene_uid, missing_ok=True):
-            for one in reversed(changes):
-                one.restore()
+        with scene_context(self._scene_uid, missing_ok=True) as scene:
+            if scene is not None:
+                applied.unmark(scene)
+        _restore(changes, self._scene_uid)
 
-    def forget(self) -> None:
-        """What is changed stays so: the scene is gone."""
-        self._changes = []
+
+def _restore(changes: Sequence[randomize.Changes], scene_uid: int) -> None:
+    with scene_context(scene_uid, missing_ok=True):
+        for one in reversed(changes):
+            one.copy().restore()
 
 
 def _parts(setup: SceneSetup, index: int) -> list[tuple[Literal["sample", "episode"] | None, tuple[int, ...]]]:

@@ -23,7 +23,7 @@ class Endpoint:
         address: What to bind.
         shm: Whether samples go through shared memory to clients on this machine.
         curve: The keys of both ends, where other machines reach the address; None else.
-        folder: Holds the socket's file; None with TCP.
+        folder: Holds what goes with the stream: the socket's file, or the keys that clients are to read; None for nothing.
     """
 
     address: str
@@ -32,7 +32,7 @@ class Endpoint:
     folder: OwnedFolder | None = None
 
     def close(self) -> None:
-        """Removes the socket's file."""
+        """Removes what goes with the stream."""
         if self.folder is not None:
             self.folder.close()
             self.folder = None
@@ -52,7 +52,9 @@ def bind(hub: SampleHub, endpoint: Endpoint, settings: StreamSettings) -> None:
     """
     keys = endpoint.curve.for_instances() if endpoint.curve else None
     try:
-        endpoint.address = hub.open_stream(endpoint.address, shm=endpoint.shm, curve=keys)
+        endpoint.address = hub.open_stream(
+            endpoint.address, queue_size=settings.queue_size, shm=endpoint.shm, curve=keys
+        )
     except AddressError as error:
         endpoint.close()
         raise AddressError(in_words(error, settings)) from error

@@ -4,18 +4,13 @@ from typing import ClassVar
 
 import bpy
 
-from blendtorch.errors import BlendTorchError
+from blendtorch.errors import BlendTorchError, ConfigError
 
 from .client_snippet import snippet, write_launch_info
 from .engine import engine
-from .engine_errors import in_words
+from .engine_errors import NO_TIMERS, in_words
 from .preferences import cache_folder
 from .stream_address import folder_in
-
-NO_TIMERS = (
-    "This Blender has no window, so nothing is made by itself: a script has to call engine.step() of the add-on, "
-    "or the file be launched with `blendtorch launch`."
-)
 
 
 class BLENDTORCH_OT_stream_start(bpy.types.Operator):
@@ -29,7 +24,7 @@ class BLENDTORCH_OT_stream_start(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if engine.is_streaming():
+        if engine.state.stream:
             cls.poll_message_set("The stream runs already")
             return False
         return True
@@ -54,7 +49,7 @@ class BLENDTORCH_OT_stream_stop(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if not engine.is_streaming():
+        if not engine.state.stream:
             cls.poll_message_set("The stream does not run")
             return False
         return True
@@ -63,7 +58,7 @@ class BLENDTORCH_OT_stream_stop(bpy.types.Operator):
         try:
             engine.stop_stream()
         except BlendTorchError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, in_words(error))
             return {"CANCELLED"}
         return {"FINISHED"}
 
@@ -79,7 +74,7 @@ class BLENDTORCH_OT_copy_client_snippet(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if not engine.is_streaming():
+        if not engine.state.stream:
             cls.poll_message_set("Start the stream first: until then it has no port")
             return False
         return True
@@ -87,8 +82,8 @@ class BLENDTORCH_OT_copy_client_snippet(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
             context.window_manager.clipboard = client_code()
-        except (BlendTorchError, OSError) as error:
-            self.report({"ERROR"}, str(error))
+        except BlendTorchError as error:
+            self.report({"ERROR"}, in_words(error))
             return {"CANCELLED"}
         self.report({"INFO"}, "BlendTorch: the client's code is in the clipboard")
         return {"FINISHED"}
@@ -98,7 +93,7 @@ def client_code() -> str:
     """The lines of Python that receive the stream that runs.
 
     Raises:
-        ConfigError, OSError: The file with the keys cannot be written.
+        ConfigError: The file with the keys cannot be written.
     """
     endpoint = engine.endpoint
     if endpoint.curve is None:
@@ -106,7 +101,13 @@ def client_code() -> str:
     if endpoint.folder is None:
         endpoint.folder = folder_in(cache_folder())  # goes with the stream, and with this process however it ends
     file = endpoint.folder.path / "launch_info.json"
-    write_launch_info(file, endpoint.address, endpoint.curve)
+    try:
+        write_launch_info(file, endpoint.address, endpoint.curve)
+    except OSError as error:
+        raise ConfigError(
+            f"{file} cannot be written: {error.strerror or error}. Choose another Cache Folder in the preferences of "
+            "BlendTorch."
+        ) from error
     return snippet(endpoint.address, file)
 
 

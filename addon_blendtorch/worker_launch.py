@@ -3,7 +3,6 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -48,20 +47,14 @@ class WorkerLaunch:
         launcher: What launches them; not entered yet.
         num_workers: How many it launches.
         logs: The folder of their logs.
-        on_end: Called on the thread when all of them have ended, whatever the reason.
 
     Attributes:
-        num_workers: The same.
         failure: Why the launch has failed as a whole, or None.
     """
 
-    def __init__(
-        self, launcher: BlenderLauncher, num_workers: int, logs: Path, on_end: Callable[[], None] = lambda: None
-    ) -> None:
-        self.num_workers = num_workers
+    def __init__(self, launcher: BlenderLauncher, num_workers: int, logs: Path) -> None:
         self.failure: Exception | None = None
         self._launcher = launcher
-        self._on_end = on_end
         self._ready = threading.Event()
         self._stop = threading.Event()
         self._over = threading.Event()
@@ -131,10 +124,7 @@ class WorkerLaunch:
             self.failure = error
         finally:
             self._conclude()
-            try:
-                self._on_end()
-            finally:
-                self._over.set()
+            self._over.set()
 
     def _take(self, seen: list[InstanceState]) -> None:
         now = time.monotonic()

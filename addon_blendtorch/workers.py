@@ -5,22 +5,25 @@ in background) whoever launches calls `poll`.
 """
 
 import atexit
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import bpy
 from bpy.app.handlers import persistent
 
-from blendtorch.btb import setup as btb_setup
 from blendtorch.errors import BlendTorchError, MissingFileError, SceneError
 from blendtorch.launch import BlenderLauncher
 from blendtorch.wire.owned_folder import OwnedFolder
 
 from .engine import engine
+from .on_disk import problem_as_saved
 from .preferences import cache_folder, log_folder
-from .producer import Share
 from .properties import to_setup
 from .redraw import redraw
 from .scene_copy import save_copy
@@ -70,49 +73,59 @@ def launch(scene: bpy.types.Scene, *, as_saved: bool = False) -> None:
 
     Raises:
         SceneError: Workers run already, samples of another scene or a recording by other settings are being made, no copy
-            of the file can be saved, or nothing is set up in it as it was saved.
+            of the file can be saved, or nothing, or something else, is set up in it as it was saved.
         MissingFileError: The file was never saved.
-        BlendTorchError: The stream cannot be opened.
+        BlendTorchError: The stream cannot be opened, or a folder not be made.
     """
     global _run
     if is_running():
         raise SceneError("workers are running already. Stop them first.")
-    setup = to_setup(scene)
-    engine.making.check_scene(scene.session_uid)
-    engine.making.check_same(setup)
-    _drop()
-    folder = folder_in(cache_folder())
-    try:
-        if as_saved:
-            file = _saved_file(scene)
-        else:
-            file = folder.path / (Path(bpy.data.filepath).name or "unsaved.blend")
-            save_copy(file)
-        if engine.state.stream:
-            engine.making.begin(setup, scene.session_uid)  # by what the workers have, too
-        else:
-            engine.start_stream(scene)
-        num_workers = setup.workers.instances
-        first = max(engine.next_index, engine.hub.stats().next_index)
-        logs = log_folder() or folder.path / "logs"
-        launcher = BlenderLauncher(
-            scene=file,
-            num_instances=num_workers,
-            seed=setup.seed,
-            instance_args=[_arguments(scene, number, num_workers, first) for number in range(num_workers)],
-            blend_path=bpy.app.binary_path or sys.executable,
-            log_dir=logs,
-        )
-    except BaseException:
-        folder.close()
-        raise
-    engine.making.share = Share(0, num_workers + 1, first)
+    with _starting(scene):
+        setup = to_setup(scene)
+        engine.making.check_scene(scene.session_uid)
+        engine.making.check_same(setup)
+        saved_file = _saved_file(scene) if as_saved else None
+        _drop()
+        folder = folder_in(cache_folder())
+        try:
+            logs = _log_folder() or folder.path / "logs"
+            file = saved_file or _copied_file(folder)
+            if engine.state.stream:
+                engine.making.begin(setup, scene.session_uid)  # by what the workers have, too
+            else:
+                engine.start_stream(scene)
+            num_workers, first = setup.workers.instances, engine.making.first_to_share
+            launcher = BlenderLauncher(
+                scene=file,
+                num_instances=num_workers,
+                seed=setup.seed,
+                instance_args=[_arguments(scene, number, num_workers, first) for number in range(num_workers)],
+                blend_path=bpy.app.binary_path or sys.executable,
+                log_dir=logs,
+            )
+        except BaseException:
+            folder.close()
+            raise
+    engine.making.share_with(num_workers, first)
     _run = _Run(WorkerLaunch(launcher, num_workers, logs), folder)
     _run.workers.start()
-    engine.note_started("workers", dict(engine.errors))
+    engine.note_started("workers", dict(engine.errors.by_name))
     atexit.register(close)
     if not bpy.app.timers.is_registered(_tick):
         bpy.app.timers.register(_tick, first_interval=_POLL_EVERY_S, persistent=True)
+
+
+@contextmanager
+def _starting(scene: bpy.types.Scene) -> Iterator[None]:
+    """Within, what fails is kept for the panel, and a stream that was opened for it is closed again."""
+    streamed = engine.state.stream
+    try:
+        yield
+    except BaseException as error:
+        if not streamed:
+            engine.stop_stream()
+        engine.errors.note_failed("workers", scene, error)
+        raise
 
 
 def stop() -> None:
@@ -182,7 +195,7 @@ def _bring_on(run: _Run) -> None:
             _take_over()
     elif workers.stopping:
         return
-    elif not engine.state.making:
+    elif not engine.state.sampling:
         stop()  # the stream that they were for has ended
     elif workers.ready and not run.connected:
         try:
@@ -201,11 +214,7 @@ def _tick() -> float | None:
 
 def _take_over() -> None:
     """The window alone makes the indices to come; none that workers have made is made again."""
-    engine.remove_workers()
-    if engine.state.making:
-        engine.making.may_lack |= any(one.state != "ended" for one in states())
-        next_index = engine.hub.stats().next_index
-        engine.making.share = Share(first=max(engine.next_index, next_index))
+    engine.remove_workers(may_lack=any(one.state != "ended" for one in states()))
 
 
 def _drop() -> None:
@@ -237,19 +246,27 @@ def _arguments(scene: bpy.types.Scene, number: int, num_workers: int, first: int
     return ["--scene", scene.name, *share]
 
 
-def problem_as_saved(scene: bpy.types.Scene) -> str:
-    """Why workers cannot open the file as it was saved, in words; "" if they can."""
-    if not bpy.data.filepath:
-        return "The file was never saved: save it, or choose As It Is Now."
-    if btb_setup.KEY not in scene:  # saving writes it where something was set up
-        return "Nothing was set up in the file that is saved: change a setting and save it, or choose As It Is Now."
-    return ""
-
-
 def _saved_file(scene: bpy.types.Scene) -> Path:
     if problem := problem_as_saved(scene):
         raise SceneError(problem) if bpy.data.filepath else MissingFileError(problem)
     return Path(bpy.data.filepath)
+
+
+def _copied_file(folder: OwnedFolder) -> Path:
+    file = folder.path / (Path(bpy.data.filepath).name or "unsaved.blend")
+    save_copy(file)
+    return file
+
+
+def _log_folder() -> Path | None:
+    """Where a launch keeps its logs, a folder of its own in that of the preferences; None if nothing is set there.
+
+    No launch overwrites the logs of another, which may be another Blender's.
+    """
+    logs = log_folder()
+    stem = Path(bpy.data.filepath).stem or "unsaved"
+    # Names of files have 255 bytes at most, and a letter up to four.
+    return None if logs is None else logs / f"{stem[:50]}-{datetime.now():%Y%m%d-%H%M%S-%f}-{os.getpid()}"
 
 
 def register() -> None:

@@ -6,6 +6,8 @@ from bpy.props import IntProperty
 from blendtorch.errors import BlendTorchError
 
 from . import workers
+from .engine_errors import in_words
+from .on_disk import problem_as_saved
 from .text_view import read_log, show_text
 
 
@@ -24,7 +26,7 @@ class BLENDTORCH_OT_workers_launch(bpy.types.Operator):
             cls.poll_message_set("Workers run already: stop them first")
             return False
         if context.scene.blendtorch.workers.source == "SAVED":
-            problem = workers.problem_as_saved(context.scene)
+            problem = problem_as_saved(context.scene)
             if problem:
                 cls.poll_message_set(problem.removesuffix("."))
                 return False
@@ -35,7 +37,7 @@ class BLENDTORCH_OT_workers_launch(bpy.types.Operator):
         try:
             workers.launch(context.scene, as_saved=source == "SAVED")
         except (BlendTorchError, OSError) as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, in_words(error))
             return {"CANCELLED"}
         return {"FINISHED"}
 

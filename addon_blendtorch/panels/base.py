@@ -3,7 +3,7 @@
 import bpy
 
 from ..engine import engine
-from .wrapped_text import draw_text
+from ..wrapped_text import draw_text
 
 MAIN = "BLENDTORCH_PT_main"
 
@@ -58,8 +58,8 @@ def as_sentence(message: str) -> str:
 
 def draw_engine_error(layout: bpy.types.UILayout, context: bpy.types.Context, name: str) -> None:
     """What has gone wrong with the stream, the recording, ..., unless it is the one below all panels."""
-    error = engine.errors.get(name, "")
-    if error != engine.last_error:
+    error = engine.errors.by_name.get(name, "")
+    if error and error != engine.errors.last and name in engine.errors.of(context.scene):
         draw_error(layout, context, error)
 
 

@@ -3,8 +3,8 @@
 import bpy
 
 from ..engine import engine
+from ..wrapped_text import draw_text
 from .base import MAIN, SidebarPanel, as_sentence, draw_error
-from .wrapped_text import draw_text
 
 
 class BLENDTORCH_PT_messages(SidebarPanel, bpy.types.Panel):
@@ -15,18 +15,22 @@ class BLENDTORCH_PT_messages(SidebarPanel, bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        engine.forget_outdated_errors(context.scene)
-        return bool(engine.last_error or engine.notice or context.scene.blendtorch.problems)
+        return bool(engine.notice or context.scene.blendtorch.problems or _last_error(context))
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
-        if engine.last_error:
-            draw_error(layout, context, engine.last_error)
-            if engine.traceback:
+        if error := _last_error(context):
+            draw_error(layout, context, error)
+            if engine.errors.traceback:
                 layout.operator("blendtorch.show_traceback", icon="TEXT")
-        elif engine.notice:
+        if engine.notice:
             draw_text(layout, context, as_sentence(engine.notice), icon="INFO")
         _draw_problems(layout, context, context.scene.blendtorch.problems)
+
+
+def _last_error(context: bpy.types.Context) -> str:
+    """The latest error; "" where there is none, or its settings were changed since."""
+    return engine.errors.last if engine.errors.last in engine.errors.of(context.scene).values() else ""
 
 
 def _draw_problems(layout: bpy.types.UILayout, context: bpy.types.Context, problems: str) -> None:

@@ -2,8 +2,9 @@
 
 import bpy
 
+from ..properties.named import is_deleted
+from ..wrapped_text import draw_text
 from .base import MAIN, SidebarPanel, split_column
-from .wrapped_text import draw_text
 
 _FINAL = ("EEVEE", "CYCLES")
 
@@ -12,10 +13,10 @@ class BLENDTORCH_UL_cameras(bpy.types.UIList):
     """The cameras that render."""
 
     def draw_item(self, context, layout, data, item, icon, active_data, active_property, index=0, flt_flag=0):
-        there = item.object is not None
         row = layout.row()
-        row.alert = not there
-        row.label(text=item.name if there else f"{item.name}: not in this file", icon="CAMERA_DATA", translate=False)
+        row.alert = _is_gone(item.object)
+        text = f"{item.name}: not in this file" if row.alert else item.name
+        row.label(text=text, icon="CAMERA_DATA", translate=False)
 
 
 class BLENDTORCH_UL_classes(bpy.types.UIList):
@@ -26,12 +27,16 @@ class BLENDTORCH_UL_classes(bpy.types.UIList):
         split = layout.split(factor=0.5)
         split.prop(item, "name", text="", emboss=False)
         row = split.row()
-        row.alert = target is None
+        row.alert = _is_gone(target)
         kind = "OBJECT_DATA" if item.type == "OBJECT" else "OUTLINER_COLLECTION"
         row.label(text=item.target_name or "(choose)", icon=kind, translate=False)
         number = row.row()
         number.alignment = "RIGHT"
         number.label(text=str(item.class_id), translate=False)
+
+
+def _is_gone(target: bpy.types.ID | None) -> bool:
+    return target is None or is_deleted(target)
 
 
 class BLENDTORCH_MT_class_add(bpy.types.Menu):

@@ -6,10 +6,10 @@ import bpy
 
 from blendtorch.btb.randomize.place import COLLECTIONS
 
-from ..properties.kinds import KINDS, OTHER
-from ..properties.randomizer import target_pointer
+from ..properties.kinds import KINDS, OTHER, target_pointer
+from ..properties.named import is_deleted
+from ..wrapped_text import draw_text
 from .base import split_column
-from .wrapped_text import draw_text
 
 _Group = bpy.types.PropertyGroup
 _Layout = bpy.types.UILayout
@@ -50,11 +50,24 @@ def missing_target(entry: _Group) -> str:
     """What is wrong with the target of an entry, in words; "" if nothing is."""
     if entry.type == OTHER or not KINDS[entry.type].targets:
         return ""
-    if getattr(entry, target_pointer(entry.target_type)) is not None:
-        return ""
-    if entry.target_name:
-        return f"{entry.target_name} is not in this file."
-    return "" if entry.target_type in _MAY_BE_EMPTY else "Choose what it is about."
+    otherwise = "" if entry.target_type in _MAY_BE_EMPTY else "Choose what it is about."
+    return _missing(getattr(entry, target_pointer(entry.target_type)), entry.target_name, otherwise)
+
+
+def missing_part(entry: _Group) -> str:
+    """What is wrong with the surface that it is put on, or with the object that it looks at; as `missing_target`."""
+    if entry.type == "LocationOnSurface":
+        return _missing(entry.surface, entry.surface_name, "Choose the mesh that it is put on.")
+    if entry.type == "LookAt" and entry.at_type == "OBJECT":
+        return _missing(entry.at_object, entry.at_name, "Choose the object that it looks at.")
+    return ""
+
+
+def _missing(target: bpy.types.ID | None, name: str, otherwise: str) -> str:
+    """What is wrong with what a pointer points to, in words; `otherwise` where nothing was chosen."""
+    if target is not None:
+        return f"{name} was deleted." if is_deleted(target) else ""
+    return f"{name} is not in this file." if name else otherwise
 
 
 def _draw_target(column: _Layout, context: bpy.types.Context, entry: _Group) -> None:
@@ -137,14 +150,17 @@ def _draw_sphere(column: _Layout, context: bpy.types.Context, entry: _Group) -> 
     column.prop(entry, "surface_only")
 
 
-def _draw_surface(column: _Layout, context: bpy.types.Context, entry: _Group) -> None:
+def _draw_part(column: _Layout, context: bpy.types.Context, entry: _Group, pointer: str, text: str) -> None:
+    problem = missing_part(entry)
     row = column.row()
-    row.alert = entry.surface is None
-    row.prop(entry, "surface")
-    if entry.surface is None:
-        name = entry.surface_name
-        text = f"{name} is not in this file." if name else "Choose the mesh that it is put on."
-        draw_text(column, context, text, icon="ERROR", alert=True)
+    row.alert = bool(problem)
+    row.prop(entry, pointer, text=text)
+    if problem:
+        draw_text(column, context, problem, icon="ERROR", alert=True)
+
+
+def _draw_surface(column: _Layout, context: bpy.types.Context, entry: _Group) -> None:
+    _draw_part(column, context, entry, "surface", "Surface")
     column.prop(entry, "offset")
     column.prop(entry, "align")
 
@@ -166,13 +182,7 @@ def _draw_look_at(column: _Layout, context: bpy.types.Context, entry: _Group) ->
     if entry.at_type == "POINT":
         column.prop(entry, "at_point")
     else:
-        row = column.row()
-        row.alert = entry.at_object is None
-        row.prop(entry, "at_object", text=" ")
-        if entry.at_object is None:
-            name = entry.at_name
-            text = f"{name} is not in this file." if name else "Choose the object that it looks at."
-            draw_text(column, context, text, icon="ERROR", alert=True)
+        _draw_part(column, context, entry, "at_object", " ")
     draw_distribution(column, entry.roll, "Roll")
     draw_distribution(column, entry.jitter, "Jitter")
 

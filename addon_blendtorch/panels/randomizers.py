@@ -3,9 +3,9 @@
 import bpy
 
 from ..properties.kinds import KINDS, OTHER
+from ..wrapped_text import draw_text
 from .base import MAIN, SidebarPanel, draw_error
-from .randomizer_fields import draw_common, draw_fields, missing_target
-from .wrapped_text import draw_text
+from .randomizer_fields import draw_common, draw_fields, missing_part, missing_target
 
 _GROUPS = (
     ("LocationInBox", "LocationInSphere", "LocationOnSurface", "Rotation", "Scale", "LookAt", "Visibility"),
@@ -22,7 +22,7 @@ class BLENDTORCH_UL_randomizers(bpy.types.UIList):
         row = layout.row(align=True)
         text = row.row(align=True)
         text.active = not item.mute
-        text.alert = bool(item.error or missing_target(item)) and not item.mute
+        text.alert = bool(item.error or missing_target(item) or missing_part(item)) and not item.mute
         text.label(text=summary(item), icon=icon_of(item), translate=False)
         if item.error:
             row.label(text="", icon="ERROR")

@@ -2,7 +2,10 @@
 
 import bpy
 
+from blendtorch.hub import HubStats
+
 from ..engine import engine
+from ..wrapped_text import draw_text
 from .base import (
     MAIN,
     SidebarPanel,
@@ -13,7 +16,6 @@ from .base import (
     split_column,
     start_stop_button,
 )
-from .wrapped_text import draw_text
 
 
 class BLENDTORCH_PT_recording(SidebarPanel, bpy.types.Panel):
@@ -28,7 +30,7 @@ class BLENDTORCH_PT_recording(SidebarPanel, bpy.types.Panel):
         start_stop_button(
             layout, records, "blendtorch.record_start", "blendtorch.record_stop", ("Record", "Stop Recording")
         )
-        _draw_progress(layout, settings, records)
+        _draw_progress(layout, records)
         draw_engine_error(layout, context, "recording")
         column = split_column(layout)
         column.enabled = not records
@@ -44,21 +46,30 @@ class BLENDTORCH_PT_recording(SidebarPanel, bpy.types.Panel):
             draw_text(layout, context, text, icon="ERROR")
 
 
-def _draw_progress(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup, records: bool) -> None:
+def _draw_progress(layout: bpy.types.UILayout, records: bool) -> None:
     stats = engine.stats
     if stats is None or not (records or stats.recorded):
         return
-    goal = settings.num_samples
-    if records and goal:
-        part = min(1.0, stats.recorded / goal)
-        layout.progress(factor=part, text=f"{stats.recorded} of {goal} samples")
-    figures = [] if records and goal else [("Recorded", f"{stats.recorded} samples")]
+    progress = progress_of(stats) if records else None
+    if progress is not None:
+        layout.progress(factor=progress[0], text=progress[1])
+    figures = [] if progress else [("Recorded", f"{stats.recorded} samples")]
     if records:
         figures.append(("Rate", f"{stats.images_per_s:.1f} images/s"))
-    if records and goal and stats.seconds_left is not None:
+    if progress and stats.seconds_left is not None:
         figures.append(("Time Left", in_time(stats.seconds_left)))
     figures.append(("On Disk", in_bytes(stats.recorded_bytes)))
     draw_figures(layout, figures)
+
+
+def progress_of(stats: HubStats) -> tuple[float, str] | None:
+    """How far the recording is, from 0 to 1 and in words; None where it goes on until it is stopped.
+
+    Its goal is the one that it was started with: the scene that is shown may be another one, with a goal of its own.
+    """
+    if not stats.num_samples:
+        return None
+    return min(1.0, stats.recorded / stats.num_samples), f"{stats.recorded} of {stats.num_samples} samples"
 
 
 CLASSES = (BLENDTORCH_PT_recording,)

@@ -5,8 +5,8 @@ import bpy
 from blendtorch.wire.curve import is_loopback
 
 from ..engine import engine
+from ..wrapped_text import draw_text
 from .base import MAIN, SidebarPanel, draw_engine_error, draw_figures, split_column, start_stop_button
-from .wrapped_text import draw_text
 
 
 class BLENDTORCH_PT_stream(SidebarPanel, bpy.types.Panel):

@@ -5,9 +5,10 @@ import re
 import bpy
 
 from .. import workers
+from ..on_disk import problem_as_saved
 from ..worker_launch import LIVING, WorkerState
+from ..wrapped_text import draw_text
 from .base import MAIN, SidebarPanel, draw_engine_error, draw_error, split_column, start_stop_button
-from .wrapped_text import draw_text
 
 _ICONS = {
     "starting": "SORTTIME",
@@ -45,7 +46,7 @@ class BLENDTORCH_PT_workers(SidebarPanel, bpy.types.Panel):
         column.prop(settings, "source")
         if runs:
             draw_text(layout, context, "Stop the workers to change these.", icon="LOCKED")
-        elif settings.source == "SAVED" and (problem := workers.problem_as_saved(context.scene)):
+        elif settings.source == "SAVED" and (problem := problem_as_saved(context.scene)):
             draw_text(layout, context, problem, icon="ERROR")
         elif settings.source == "SAVED" and bpy.data.is_dirty:
             text = "There are unsaved changes: the workers will not have them."

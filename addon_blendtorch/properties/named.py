@@ -48,13 +48,21 @@ def kept_name() -> object:
     return StringProperty(options={"HIDDEN"})
 
 
+def is_deleted(target: bpy.types.ID) -> bool:
+    """Whether it is an object that is in no collection any more: only what points to it keeps it in the file."""
+    if not isinstance(target, bpy.types.Object):
+        return False
+    # Panels ask at each redraw, and `users_collection` looks through all objects of all collections.
+    return not (target.visible_get() or target.users_collection)
+
+
 def let_go_of_deleted(group: Group, pointer: str, shown: str) -> None:
     """Has a pointer to an object that is in no collection any more keep its name alone.
 
     Deleting an object in Blender removes it from its collections; a pointer would keep it in the file for ever.
     """
     target = getattr(group, pointer)
-    if target is not None and not target.users_collection:
-        name = target.name
+    if target is not None and is_deleted(target):
+        name = getattr(group, shown)  # that of another one where another pointer counts, to a collection
         setattr(group, pointer, None)
         setattr(group, shown, name)

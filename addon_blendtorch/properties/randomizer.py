@@ -68,7 +68,7 @@ def _vector(label: str, description: str, subtype: str, default: float = 0.0) ->
 
 
 class RandomizerProperties(bpy.types.PropertyGroup):
-    """One entry of the list. Which properties count depends on `type`: `convert_randomizer.FIELDS` tells."""
+    """One entry of the list. Which properties count depends on `type`: `fields.FIELDS` tells."""
 
     type: EnumProperty(name="Type", description="What is randomized", items=TYPE_ITEMS, update=_type_changed)
     raw: StringProperty(options={"HIDDEN"})  # JSON: as loaded; all that there is of an entry of type OTHER

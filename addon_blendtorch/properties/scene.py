@@ -61,9 +61,17 @@ class SceneProperties(bpy.types.PropertyGroup):
 class CheckLine(bpy.types.PropertyGroup):
     """One line of what "Check Installation" found; `name` is what was looked at."""
 
-    status: EnumProperty(items=(("OK", "OK", ""), ("WARNING", "Warning", ""), ("FAILED", "Failed", "")))
-    seen: StringProperty()
-    fix: StringProperty()
+    status: EnumProperty(
+        name="Status",
+        description="How it came out",
+        items=(
+            ("OK", "OK", "All is well"),
+            ("WARNING", "Warning", "BlendTorch works, with something that could be better"),
+            ("FAILED", "Failed", "A part of BlendTorch does not work"),
+        ),
+    )
+    seen: StringProperty(name="Seen", description="What was seen")
+    fix: StringProperty(name="What to Do", description="What to do about it; empty: nothing")
 
 
 class RuntimeProperties(bpy.types.PropertyGroup):

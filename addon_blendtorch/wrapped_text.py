@@ -8,6 +8,7 @@ import bpy
 _MARGIN_PX = 56
 _ICON_PX = 20
 _FONT = 0
+_MAX_LINES = 12
 
 
 def draw_text(
@@ -17,10 +18,9 @@ def draw_text(
     *,
     icon: str = "NONE",
     alert: bool = False,
-    max_lines: int = 12,
     indent_px: int = 0,
 ) -> None:
-    """Draws a text over as many lines as it takes.
+    """Draws a text over as many lines as it takes; of a very long one the beginning, and "...".
 
     Args:
         layout: Where.
@@ -28,7 +28,6 @@ def draw_text(
         text: The text; its own line breaks are kept.
         icon: Beside the first line.
         alert: Whether it is red.
-        max_lines: Longer texts end with "...".
         indent_px: How much narrower than the panel the layout is, in pixels at a scale of 1.
     """
     column = layout.column(align=True)
@@ -38,8 +37,8 @@ def draw_text(
     width_px = context.region.width if context.region else 280 * scale
     width_px -= (_MARGIN_PX + indent_px + (_ICON_PX if icon != "NONE" else 0)) * scale
     lines = wrap(text, width_px, _font_size(context))
-    if len(lines) > max_lines:
-        lines = [*lines[: max_lines - 1], "..."]
+    if len(lines) > _MAX_LINES:
+        lines = [*lines[: _MAX_LINES - 1], "..."]
     for number, line in enumerate(lines):
         shown = icon if number == 0 else "BLANK1" if icon != "NONE" else "NONE"
         column.label(text=line, icon=shown, translate=False)
