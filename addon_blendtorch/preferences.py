@@ -51,8 +51,8 @@ class BlendTorchPreferences(bpy.types.AddonPreferences):
     )
     log_folder: StringProperty(
         name="Log Folder",
-        description="Where the logs of workers are kept, of each launch in a folder of its own, until you delete them; empty: "
-        "in the cache folder, until they are stopped",
+        description="Where the logs of workers are kept, of each launch in a folder of its own, until you delete them; "
+        "empty: in the cache folder, until they are stopped",
         subtype="DIR_PATH",
     )
 
