@@ -5,7 +5,6 @@ from .replaced import forget_replaced
 forget_replaced()  # before anything is imported from it
 
 from . import (  # noqa: E402
-    applied,
     context_menu,
     engine,
     error_operators,
@@ -32,7 +31,6 @@ _MODULES = (
     preferences,
     presets,
     saved,
-    applied,
     engine,
     on_disk,
     workers,

@@ -1,67 +1,84 @@
 """What is in a scene only for a sample while the user works: put back when an undo step brings it again.
 
 Blender saves a step after each edit, without telling add-ons. Where an episode is underway, or *Randomize Once* shows a
-sample, the step holds what randomizers have set. So the scene has a mark then, which the step holds, too.
+sample, the step holds what randomizers have set. So there is a mark then, which the step holds, too: a text, for undo
+brings back a data block that is missing, but leaves one alone that is there and the same in both steps.
 """
 
 import secrets
 from collections.abc import Callable
 
 import bpy
-from bpy.app.handlers import persistent
 
-KEY = "blendtorch_applied"
-"""The custom property of a scene that is the mark."""
+from blendtorch.errors import SceneError
 
-# More than Blender has undo steps: by default 32, up to 256. Most episodes are in none of them.
-_MAX_KEPT = 4096
+_NAME = ".blendtorch applied"  # the dot hides it in Blender's lists
+# Blender has up to 256 undo steps. Episodes that begin with the same scene have the same mark.
+_MAX_KEPT = 1024
 
 _kept: dict[str, Callable[[], None]] = {}
 
 
-def mark(scene: bpy.types.Scene, put_back: Callable[[], None]) -> None:
-    """Marks that something is applied to a scene.
+def mark(put_back: Callable[[], None]) -> str:
+    """Marks that something is applied, in place of what was marked before, until `unmark`.
 
     Args:
-        scene: The scene.
         put_back: Puts it back, once or more often; it refers to nothing of Blender's by address.
+
+    Returns:
+        What it is known by.
     """
-    token = scene[KEY] = secrets.token_hex(8)
+    token = secrets.token_hex(8)
     _kept[token] = put_back
     if len(_kept) > _MAX_KEPT:
         del _kept[next(iter(_kept))]
+    mark_again(token)
+    return token
 
 
-def unmark(scene: bpy.types.Scene) -> None:
+def mark_again(token: str) -> None:
+    """Marks that something is applied with the same to put back; it may be marked already."""
+    text = _text()
+    if text is None:
+        text = bpy.data.texts.new(_NAME)
+    if text.as_string() != token:
+        text.from_string(token)
+
+
+def unmark() -> None:
     """Removes the mark: what was applied is put back."""
-    scene.pop(KEY, None)
+    text = _text()
+    if text is not None:  # Blender looks anew at what depends on what then, which takes time in large scenes
+        bpy.data.texts.remove(text)
 
 
-@persistent
-def _on_undo(*args: object) -> None:
-    for scene in bpy.data.scenes:
-        put_back = _kept.get(scene.get(KEY))
-        unmark(scene)
-        if put_back is not None:
-            put_back()
+def is_marked() -> bool:
+    """Whether something is applied."""
+    return _text() is not None
 
 
-@persistent
-def _on_load(*args: object) -> None:
-    _kept.clear()  # no undo reaches beyond it
+def put_back() -> None:
+    """Puts back what a step has brought again; to be called after each undo and redo.
+
+    Raises:
+        SceneError: It is not known any more.
+        RandomizeError: Something could not be put back; everything else is.
+    """
+    text = _text()
+    if text is None:
+        return
+    action = _kept.get(text.as_string())
+    unmark()
+    if action is None:
+        raise SceneError("this step of undo is from the middle of an episode of long ago: undo once more.")
+    action()
 
 
-_HANDLERS = (("undo_post", _on_undo), ("redo_post", _on_undo), ("load_post", _on_load))
-
-
-def register() -> None:
-    """Adds the handlers."""
-    for event, handler in _HANDLERS:
-        getattr(bpy.app.handlers, event).append(handler)
-
-
-def unregister() -> None:
-    """Removes them. Steps that hold something stay so."""
-    for event, handler in _HANDLERS:
-        getattr(bpy.app.handlers, event).remove(handler)
+def forget_all() -> None:
+    """Another file is loaded: no undo reaches beyond it."""
     _kept.clear()
+
+
+def _text() -> bpy.types.Text | None:
+    text = bpy.data.texts.get(_NAME)
+    return text if text is not None and text.library is None else None

@@ -20,6 +20,7 @@ from blendtorch.hub import HubStats, SampleHub
 from blendtorch.wire.curve import CurveKeys
 from blendtorch.wire.sockets import flush
 
+from . import applied
 from .engine_clock import Clock
 from .engine_errors import Errors
 from .engine_events import Events
@@ -75,6 +76,7 @@ class Engine:
         """Stops everything, and ends the thread that has looked at clients' keys, if one has: the add-on goes."""
         self.stop_all()
         self._handlers.unregister()
+        applied.forget_all()
         if self._had_keys and current_session() is None:  # of a script's session sockets may be open
             self._had_keys = False
             flush(_CLOSE_S)
@@ -197,8 +199,9 @@ class Engine:
             if had and self.hub is not None:
                 self.hub.remove_workers()
         finally:
-            self.making.share = Share(first=self.making.first_to_share)
-            self.making.may_lack |= may_lack and self.state.sampling
+            sampling = self.state.sampling
+            self.making.share = Share(first=self.making.first_to_share) if sampling else Share()
+            self.making.may_lack |= may_lack and sampling
             if had:
                 self._settle()
 
@@ -247,9 +250,10 @@ class Engine:
         self.errors.attempt("stream", self.making.put_back)
         self.errors.attempt("randomize", self.reset)
 
-    def invalidate(self) -> None:
-        """Blender's data was replaced."""
+    def after_undo(self) -> None:
+        """Blender's data was replaced by that of a step, which may hold what was only for a sample."""
         self.errors.attempt("stream", self.making.invalidate)
+        self.errors.attempt("randomize", applied.put_back)
 
     def leave_file(self) -> None:
         """Stops everything, for another file is loaded, and forgets what was said of this one."""
@@ -257,6 +261,7 @@ class Engine:
         self.errors.clear()
         self.stop_all(notice)
         self.stats = None
+        applied.forget_all()
 
     # Jobs
 
@@ -389,12 +394,22 @@ def _on_load(*args: object) -> None:
     engine.leave_file()
 
 
+@persistent
+def _on_undo(*args: object) -> None:
+    engine.after_undo()
+
+
+_HANDLERS = (("load_pre", _on_load), ("undo_post", _on_undo), ("redo_post", _on_undo))
+
+
 def register() -> None:
-    """Hears of files that are loaded. What else the engine needs of Blender is there only while something runs."""
-    bpy.app.handlers.load_pre.append(_on_load)
+    """Hears of loading and undo. What else the engine needs of Blender is there only while something runs."""
+    for event, handler in _HANDLERS:
+        getattr(bpy.app.handlers, event).append(handler)
 
 
 def unregister() -> None:
     """Stops everything, before the add-on goes: no thread, socket, timer, handler, key or process is left."""
-    bpy.app.handlers.load_pre.remove(_on_load)
+    for event, handler in _HANDLERS:
+        getattr(bpy.app.handlers, event).remove(handler)
     engine.end()

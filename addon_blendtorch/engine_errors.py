@@ -60,13 +60,6 @@ class Errors:
             self._keep(name, words)
             self.traceback = ""
 
-    def note_failed(self, name: str, scene: bpy.types.Scene, error: BaseException) -> None:
-        """Keeps why something that was to be started with a scene has failed, unless it is kept already."""
-        self.mark(scene.session_uid, getattr(error, "number", None), error)
-        if in_words(error) != self.last:
-            self._scenes[name] = scene.session_uid
-            self.note(name, error)
-
     def attempt(self, name: str, action: Callable[[], object]) -> None:
         """Does something that is not to keep the rest from being done; an error is kept."""
         try:
@@ -107,8 +100,7 @@ class Errors:
 
     def _keep(self, name: str, words: str) -> None:
         self.by_name[name] = self.last = words
-        # Workers are those of the stream.
-        scene = find_scene(self._scenes.get("stream" if name == "workers" else name, 0))
+        scene = find_scene(self._scenes.get(name) or self._scenes.get("stream", 0))  # workers may be of the stream's
         if scene is None:
             self._settings.pop(name, None)
         else:

@@ -1,4 +1,4 @@
-"""What the engine does when the user saves, undoes and redoes while it runs."""
+"""What the engine does before the user's saving, undo and redo while it runs."""
 
 from typing import TYPE_CHECKING
 
@@ -25,14 +25,6 @@ class Events:
         self._engine.stop_job()
         self._engine.put_back()
 
-    def undo_post(self) -> None:
-        """It was replaced."""
-        self._engine.invalidate()
-
     def redo_pre(self) -> None:
         """As `undo_pre`."""
         self.undo_pre()
-
-    def redo_post(self) -> None:
-        """As `undo_post`."""
-        self.undo_post()

@@ -5,15 +5,14 @@ from typing import Any
 
 import bpy
 
-_EVENTS = ("undo_pre", "undo_post", "redo_pre", "redo_post", "save_pre")
+_EVENTS = ("undo_pre", "redo_pre", "save_pre")
 
 
 class Handlers:
     """Handlers of Blender that call methods of the same names.
 
     Args:
-        listener: Has the methods `undo_pre`, `undo_post`, `redo_pre`, `redo_post` and `save_pre`, without
-            arguments.
+        listener: Has the methods `undo_pre`, `redo_pre` and `save_pre`, without arguments.
     """
 
     def __init__(self, listener: Any) -> None:

@@ -6,7 +6,7 @@ import bpy
 from bpy.app.handlers import persistent
 
 from blendtorch.btb import setup as btb_setup
-from blendtorch.btb.setup import SceneSetup
+from blendtorch.btb.setup import SceneSetup, UnknownRandomizer
 
 from .properties import to_setup_unfinished
 
@@ -35,10 +35,10 @@ def _saved_setup(scene: bpy.types.Scene) -> SceneSetup | None:
     if _on_disk is None:
         _note_on_disk()
     saved = _on_disk.get(scene.name)
-    if saved is None:
-        return None
-    # Read anew, for a script may have registered randomizers that were not known when the file was loaded.
-    return btb_setup.from_json(btb_setup.to_json(saved))[0]
+    if saved is not None and any(isinstance(one, UnknownRandomizer) for one in saved.randomizers):
+        # Read anew, for a script may have registered them after the file was loaded.
+        saved = btb_setup.from_json(btb_setup.to_json(saved))[0]
+    return saved
 
 
 def _what_is_made(setup: SceneSetup) -> tuple[object, ...]:

@@ -16,7 +16,7 @@ from blendtorch.errors import RandomizeError, SceneError
 from blendtorch.hub import SampleHub
 
 from . import applied
-from .scenes import find_scene, scene_context
+from .scenes import scene_context
 
 OnProblem = Callable[[int, Exception], None]
 _LATELY = 8  # more than wait in the hub to be sent and recorded
@@ -74,7 +74,8 @@ class Producer:
         self._index = 0  # the one that is underway
         self._samples: Iterator[dict[str, Any]] | None = None
         self._maker: btb_setup.SampleMaker | None = None
-        self._marked: object = None  # the episode that the scene is marked for
+        self._marked: Episode | None = None  # the last episode that there was a mark for
+        self._token = ""
         self._check(setup)
 
     @property
@@ -163,14 +164,15 @@ class Producer:
         """Puts the scene back as it was. The next call of `next` goes on with the sample that is due."""
         if self._maker is not None:
             with scene_context(self.scene_uid, missing_ok=True):
-                self._maker.put_back()
-                self._mark()
+                try:
+                    self._maker.put_back()
+                finally:
+                    applied.unmark()
 
     def invalidate(self) -> None:
         """To be called when Blender has replaced its data: after undo and redo."""
         if self._maker is not None:
             self._maker.invalidate()
-            self._marked = None
 
     def close(self) -> None:
         """Puts the scene back as it was; an index that is underway is given up."""
@@ -181,9 +183,11 @@ class Producer:
                 if samples is not None:
                     samples.close()  # type: ignore[attr-defined]
             finally:
-                if maker is not None:
-                    maker.close()
-                    self._mark()
+                try:
+                    if maker is not None:
+                        maker.close()
+                finally:
+                    applied.unmark()
 
     def take_over(self) -> None:
         """Goes by the settings of `follow` from now on; an index that is underway is given up."""
@@ -197,16 +201,15 @@ class Producer:
         return any(one is not self._setup for one in self._made_by)
 
     def _mark(self) -> None:
-        """Marks the scene while an episode is underway in it, see `applied`."""
-        scene = find_scene(self.scene_uid)
+        """Marks that an episode is underway, if one is; see `applied`."""
         episode = None if self._maker is None else self._maker.episode
-        if scene is None or episode is self._marked:
-            return
-        self._marked = episode
         if episode is None:
-            applied.unmark(scene)
-        else:
-            applied.mark(scene, partial(_leave, episode, self.scene_uid))
+            return
+        if episode is not self._marked:
+            if self._marked is None or not episode.is_like(self._marked):
+                self._token = applied.mark(partial(_leave, episode, self.scene_uid))
+            self._marked = episode
+        applied.mark_again(self._token)
 
     def _check(self, setup: SceneSetup) -> None:
         with scene_context(self.scene_uid) as scene:
@@ -220,8 +223,7 @@ class Producer:
 
 def _leave(episode: Episode, scene_uid: int) -> None:
     with scene_context(scene_uid, missing_ok=True) as scene:
-        if scene is not None:
-            episode.leave(scene)
+        episode.leave(scene)
 
 
 def _what_is_made(setup: SceneSetup) -> tuple[object, ...]:

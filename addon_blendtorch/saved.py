@@ -18,8 +18,14 @@ from blendtorch.btb import setup as btb_setup
 from blendtorch.btb.setup import SceneSetup
 from blendtorch.errors import BlendTorchError, ConfigError
 
+from . import applied
 from .preferences import get_preferences
 from .properties import from_setup, let_go_of_deleted, to_setup_unfinished
+
+_RECOVERED = (
+    "Blender saved this file for recovery, in the middle of an episode or while a sample was shown: what was varied is as "
+    "it was then. Put it where you want it."
+)
 
 
 def save_scene(scene: bpy.types.Scene) -> None:
@@ -87,6 +93,10 @@ def _on_save(*args: object) -> None:
 @persistent
 def _on_load(*args: object) -> None:
     load_all()
+    if applied.is_marked() and bpy.context.scene.library is None:
+        applied.unmark()
+        settings = bpy.context.scene.blendtorch
+        settings.problems = f"{_RECOVERED}\n{settings.problems}".rstrip()
 
 
 def _new_setup() -> SceneSetup:

@@ -74,7 +74,7 @@ class Shown:
             self.reset()
             raise
         bpy.context.view_layer.update()
-        applied.mark(bpy.context.scene, partial(_restore, tuple(self._changes), scene_uid))
+        applied.mark(partial(_restore, tuple(self._changes), scene_uid))
         self.next_index = index + 1
         return index
 
@@ -83,9 +83,7 @@ class Shown:
         changes, self._changes = self._changes, []
         if not changes:
             return
-        with scene_context(self._scene_uid, missing_ok=True) as scene:
-            if scene is not None:
-                applied.unmark(scene)
+        applied.unmark()
         _restore(changes, self._scene_uid)
 
 

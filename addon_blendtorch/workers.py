@@ -22,6 +22,7 @@ from blendtorch.launch import BlenderLauncher
 from blendtorch.wire.owned_folder import OwnedFolder
 
 from .engine import engine
+from .engine_errors import in_words
 from .on_disk import problem_as_saved
 from .preferences import cache_folder, log_folder
 from .properties import to_setup
@@ -119,12 +120,15 @@ def launch(scene: bpy.types.Scene, *, as_saved: bool = False) -> None:
 def _starting(scene: bpy.types.Scene) -> Iterator[None]:
     """Within, what fails is kept for the panel, and a stream that was opened for it is closed again."""
     streamed = engine.state.stream
+    engine.errors.forget("workers", scene)
     try:
         yield
     except BaseException as error:
         if not streamed:
             engine.stop_stream()
-        engine.errors.note_failed("workers", scene, error)
+        engine.errors.mark(scene.session_uid, getattr(error, "number", None), error)
+        if in_words(error) != engine.errors.last:  # that of the stream is kept already
+            engine.errors.note("workers", error)
         raise
 
 

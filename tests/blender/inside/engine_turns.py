@@ -15,7 +15,7 @@ from blendtorch.btb import randomize
 from blendtorch.btb import setup as btb_setup
 from blendtorch.wire.sample_receiver import SampleReceiver
 
-EVENTS = ("undo_pre", "undo_post", "redo_pre", "redo_post", "save_pre")
+EVENTS = ("undo_pre", "redo_pre", "save_pre")
 BOX = randomize.LocationInBox(randomize.Target("OBJECT", "Cube"), (-1.0, -1.0, -0.5), (1.0, 1.0, 0.5))
 SETUP = btb_setup.SceneSetup(
     seed=7, output=btb_setup.OutputSettings(width=80, height=64, samples=1), randomizers=(BOX,)

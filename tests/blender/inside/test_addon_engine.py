@@ -1,5 +1,7 @@
 """The engine's timer, and what undo and redo bring back while it works."""
 
+import contextlib
+import gc
 import time
 
 import bpy
@@ -50,16 +52,125 @@ def test_there_is_one_timer_while_something_runs(scene, tmp_path):
     assert not is_ticking()
 
 
-def play(scene, **options):
+def play(scene, more=()):
     """Streams episodes of four frames in which the cube is somewhere else, from the user's frame 7 on."""
     output = btb_setup.OutputSettings(width=80, height=64, samples=1, animate=True, frame_start=1, frame_end=4)
-    box = randomize.LocationInBox(
-        randomize.Target("OBJECT", "Cube"), (5.0, 5.0, 5.0), (6.0, 6.0, 6.0), per="episode", **options
-    )
-    set_up(scene, output=output, randomizers=(box,))
+    box = randomize.LocationInBox(randomize.Target("OBJECT", "Cube"), (5.0, 5.0, 5.0), (6.0, 6.0, 6.0), per="episode")
+    set_up(scene, output=output, randomizers=(box, *more))
     scene.frame_set(7)
     push("set up")
     bpy.ops.blendtorch.stream_start()
+
+
+def test_no_undo_between_edits_of_what_is_varied_brings_it_back(scene):
+    """Undo leaves data blocks alone that are the same in both steps."""
+    push("set up")
+    bpy.ops.blendtorch.randomize_once()
+    push("Randomize Once")
+    for scale in (2, 3, 4):
+        cube().scale.x = scale
+        push(f"scaled to {scale}")
+    for operator, scale in (("undo", 3), ("undo", 2), ("redo", 3), ("redo", 4), ("undo", 3)):
+        getattr(bpy.ops.ed, operator)()
+        assert (tuple(cube().location), cube().scale.x) == ((0, 0, 0), scale)
+        assert not applied.is_marked()
+    assert not engine.state.shown
+
+
+def test_no_undo_between_edits_in_one_episode_brings_it_back(scene):
+    play(scene)
+    receive(engine.endpoint.address, 2)
+    wait_for(lambda: cube().location.x >= 5)
+    for scale in (2, 3, 4):
+        cube().scale.x = scale
+        push(f"scaled to {scale}")
+    for operator, scale in (("undo", 3), ("undo", 2), ("redo", 3)):
+        getattr(bpy.ops.ed, operator)()
+        assert (tuple(cube().location), cube().scale.x) == ((0, 0, 0), scale)
+        assert bpy.context.scene.frame_current == 7
+    bpy.ops.blendtorch.stop()
+    assert tuple(cube().location) == (0, 0, 0)
+
+
+def test_a_copy_of_the_scene_has_no_part_in_it(scene):
+    bpy.ops.blendtorch.randomize_once()
+    scene.copy()
+    push("copied")
+    bpy.ops.blendtorch.randomize_reset()
+    cube().location = (9, 9, 9)
+    push("moved")
+    bpy.data.objects["Light"].location.x = 1
+    push("edited")
+    bpy.ops.ed.undo()
+    assert tuple(cube().location) == (9, 9, 9)
+
+
+def test_episodes_of_one_scene_have_one_mark(scene):
+    play(scene)
+    kept = len(applied._kept)
+    receive(engine.endpoint.address, 20)
+    assert len(applied._kept) == kept + 1
+    bpy.data.objects["Cube"].location.z = 1  # in the middle of one: lost
+    bpy.ops.blendtorch.stop()
+    cube().location = (0, 0, 3)
+    bpy.ops.blendtorch.stream_start()
+    receive(engine.endpoint.address, 20)
+    assert len(applied._kept) == kept + 2
+
+
+def test_episodes_that_are_over_hold_no_samples(scene):
+    text = bpy.data.texts.new("hook.py")
+    text.write(
+        "def pre_frame(ctx):\n    ctx.on_restore(lambda: None)  # so that each episode is kept\n"
+        "def post_frame(ctx):\n    ctx.sample['mine'] = 1\n"
+    )
+    play(scene, more=(randomize.Hook(text=text.name, per="episode"),))
+    receive(engine.endpoint.address, 40)
+    bpy.ops.blendtorch.stop()
+    alive = [one for one in gc.get_objects() if isinstance(one, dict) and {"image", "mine"} <= one.keys()]
+    assert len(alive) < 4, len(alive)
+
+
+def test_what_cannot_be_put_back_is_told(scene):
+    hook(
+        scene,
+        "def pre_frame(ctx):\n    done = []\n    def once():\n        assert not done\n        done.append(1)\n"
+        "    ctx.on_restore(once)\n",
+    )
+    push("set up")
+    bpy.ops.blendtorch.randomize_once()
+    push("Randomize Once")
+    bpy.data.objects["Light"].location.x = 1
+    push("edited")
+    bpy.ops.ed.undo()
+    assert tuple(cube().location) == (0, 0, 0)
+    assert "could not put back" in engine.errors.by_name["randomize"]
+
+
+def test_a_file_that_blender_saved_for_recovery_is_told_of(scene, tmp_path):
+    bpy.ops.blendtorch.randomize_once()
+    engine._handlers.unregister()  # Blender does not tell of such saving
+    file = str(tmp_path / "recovered.blend")
+    bpy.ops.wm.save_as_mainfile(filepath=file, copy=True)
+    bpy.ops.blendtorch.randomize_reset()
+    bpy.ops.wm.open_mainfile(filepath=file)
+    assert not applied.is_marked()
+    assert "for recovery" in bpy.context.scene.blendtorch.problems
+    assert tuple(cube().location) != (0, 0, 0)
+
+
+def test_after_workers_of_a_stream_that_was_stopped_a_recording_begins_at_the_first(scene, tmp_path):
+    bpy.ops.blendtorch.stream_start()
+    engine.making.share_with(1, 0)
+    engine._workers = True
+    receive(engine.endpoint.address, 4)
+    bpy.ops.blendtorch.stream_stop()
+    engine.remove_workers()
+    scene.blendtorch.recording.folder = str(tmp_path / "recording")
+    scene.blendtorch.recording.num_samples = 3
+    bpy.ops.blendtorch.record_start()
+    wait_for(lambda: not engine.state.recording)
+    assert [sample["btindex"] for sample in Recording(tmp_path / "recording")] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("then", ["goes on", "stops"])
@@ -67,7 +178,7 @@ def test_no_undo_brings_back_the_middle_of_an_episode(scene, then):
     play(scene)
     receive(engine.endpoint.address, 2)
     wait_for(lambda: cube().location.x >= 5)  # an episode is underway
-    assert applied.KEY in scene
+    assert applied.is_marked()
     bpy.data.objects["Light"].location.x = 1
     push("edited in the middle of it")
     receive(engine.endpoint.address, 8)
@@ -81,7 +192,7 @@ def test_no_undo_brings_back_the_middle_of_an_episode(scene, then):
         assert tuple(cube().location) == (0, 0, 0), step
         assert scene.frame_current == 7
         assert bpy.data.objects["Light"].location.x == light_x
-        assert applied.KEY not in scene
+        assert not applied.is_marked()
     if then == "goes on":
         receive(engine.endpoint.address, 8)
         bpy.ops.blendtorch.stop()
@@ -93,15 +204,15 @@ def test_no_undo_brings_back_the_middle_of_an_episode(scene, then):
 def test_no_mark_stays_and_none_is_saved(scene, tmp_path):
     play(scene)
     receive(engine.endpoint.address, 2)
-    wait_for(lambda: applied.KEY in scene)
+    wait_for(applied.is_marked)
     file = str(tmp_path / "a.blend")
     bpy.ops.wm.save_as_mainfile(filepath=file, copy=True)
-    assert applied.KEY not in scene
+    assert not applied.is_marked()
     receive(engine.endpoint.address, 6)
     bpy.ops.blendtorch.stop()
-    assert applied.KEY not in scene
+    assert not applied.is_marked()
     bpy.ops.wm.open_mainfile(filepath=file)
-    assert applied.KEY not in bpy.context.scene
+    assert not applied.is_marked()
 
 
 @pytest.mark.parametrize("by", ["reset", "record"])
@@ -156,11 +267,26 @@ def test_another_file_begins_without_errors_and_figures(scene, tmp_path):
     assert (engine.errors.by_name, engine.errors.last, engine.stats, engine.notice) == ({}, "", None, "")
 
 
-@pytest.mark.parametrize("when", ["pre_frame", "post_frame"])
-def test_no_hook_ends_blender(scene, tmp_path, when):
-    hook(scene, f"import sys\ndef {when}(ctx):\n    sys.exit(3)\n")
+HOOKS = {
+    "pre_frame": "import sys\ndef pre_frame(ctx):\n    sys.exit(3)\n",
+    "post_frame": "import sys\ndef post_frame(ctx):\n    sys.exit(3)\n",
+    "module": "import sys\nsys.exit(3)\n",
+}
+
+
+@pytest.mark.parametrize("where", HOOKS)
+@pytest.mark.parametrize("operator", ["randomize_once", "stream_start", "record_start", "preview", "workers_launch"])
+def test_no_hook_ends_blender(scene, tmp_path, where, operator):
+    hook(scene, HOOKS[where])
     scene.blendtorch.recording.folder = str(tmp_path / "recording")
-    bpy.ops.blendtorch.record_start()
+    if where == "module":
+        with pytest.raises(RuntimeError, match="SystemExit"):
+            getattr(bpy.ops.blendtorch, operator)()
+        return
+    if operator in ("stream_start", "workers_launch") or (operator, where) == ("randomize_once", "post_frame"):
+        return  # no sample is made yet
+    with contextlib.suppress(RuntimeError):
+        getattr(bpy.ops.blendtorch, operator)()
     wait_for(lambda: not engine.state.running)
     assert "SystemExit" in engine.errors.last
 

@@ -7,6 +7,7 @@ from typing import Any
 import bpy
 
 from .. import compat
+from .action import Action
 from .place import Place
 
 _Curve = tuple[str, int]
@@ -42,7 +43,7 @@ def silence_drivers(owner: Any, attribute: str) -> Callable[[], None] | None:
         curves = _mute(block.find(), paths, only_drivers=True)
         if curves:
             _tag(block)
-            return lambda: _unmute_drivers(block, curves)
+            return Action(_unmute_drivers, (block, curves))
     return None
 
 

@@ -11,6 +11,7 @@ from typing import Any, Self
 import bpy
 
 from ...errors import RandomizeError
+from .action import Action
 from .animation import silence_drivers, silenced
 from .place import Place
 from .selection import keep_selection
@@ -85,7 +86,7 @@ class Changes:
         assign(owner, attribute, value)
         changed = _changed(owner, attribute, around)
         place = Place.of(owner)  # afterwards: it may be a name that was changed
-        self._undo.append(lambda: _put_back(place, attribute, before, changed))
+        self._undo.append(Action(_put_back, (place, attribute, before, changed)))
         self._properties += [(place, name) for name in (attribute, *changed)]
         self._to_evaluate = True
 
@@ -160,10 +161,17 @@ class Changes:
         self.restore_to(0)
 
     def copy(self) -> Changes:
-        """One that puts the same back, whether or not this one has: an undo may bring it again."""
+        """One that puts the same back, whether or not this one has: an undo may bring it again.
+
+        It does not call hooks' `post_frame`, and holds nothing of a sample.
+        """
         twin = copy.copy(self)
         twin._undo, twin._after, twin._properties = list(self._undo), [], list(self._properties)
         return twin
+
+    def is_like(self, other: Changes) -> bool:
+        """Whether the other one puts the same back, as far as can be told: actions of `on_restore` are never alike."""
+        return self._scene == other._scene and self._undo == other._undo
 
     def restore_to(self, number: int) -> None:
         """Puts back all but the first changes, so many as `len` told before."""
@@ -196,12 +204,14 @@ class Changes:
         if key not in owner:
             set_custom(owner, key, value)
             place = Place.of(owner)
-            self._undo.append(lambda: _remove_custom(place, key))
+            self._undo.append(Action(_remove_custom, (place, key)))
             self._to_evaluate = True
         else:
             place, before = Place.of(owner), CustomValue.of(owner, key)
             if not before.is_same(value):
-                self._undo.append(lambda: before.put_back(place.find(), key))  # first, for half of an array may be set
+                self._undo.append(
+                    Action(_put_back_custom, (place, key, before))
+                )  # first, for half of an array may be set
                 set_custom(owner, key, value)
                 self._to_evaluate = True
         self._properties.append((place, f'["{bpy.utils.escape_identifier(key)}"]'))
@@ -253,6 +263,10 @@ def _set_value(place: Place, attribute: str, value: Any) -> None:
         _assign_if_other(owner, attribute, value)
     elif value is not None:
         set_custom(owner, key, value)
+
+
+def _put_back_custom(place: Place, key: str, before: CustomValue) -> None:
+    before.put_back(place.find(), key)
 
 
 def _remove_custom(place: Place, key: str) -> None:

@@ -61,7 +61,10 @@ class Context:
         self.changes.change(owner, attribute, value)
 
     def on_restore(self, action: Callable[[], object]) -> None:
-        """Has something done when the sample is done: to remove what you add. Refer to things by name in it."""
+        """Has something done when the sample is done: to remove what you add.
+
+        Refer to things by name in it. It may be done again: an undo in Blender may bring back what you have removed.
+        """
         self.changes.on_restore(action)
 
     @contextmanager

@@ -12,6 +12,7 @@ from typing import Any
 import bpy
 
 from ...errors import ConfigError, RandomizeError
+from ..session import current_session
 from .context import Context
 from .find import there_are
 from .randomizer import Randomizer, register
@@ -58,7 +59,7 @@ class Hook(Randomizer):
             return
         try:
             function(ctx)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise _raised(f'{name} of the hook "{self.text}"', error) from error
 
     def _function(self, name: str) -> Callable[[Context], object] | None:
@@ -84,7 +85,7 @@ def _module(text: str) -> ModuleType:
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     try:
         exec(compile(source, file, "exec"), module.__dict__)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _raised(f'the hook "{text}"', error) from error
     _MODULES[file] = source, module
     return module
@@ -105,8 +106,11 @@ def _source(text: str) -> tuple[str, str]:
         raise RandomizeError(f'there is no text "{text}", and no such file: {error}') from error
 
 
-def _raised(what: str, error: Exception) -> RandomizeError:
-    """The error of a user's code with its traceback, from where that code begins."""
+def _raised(what: str, error: BaseException) -> RandomizeError:
+    """The error of a user's code with its traceback, from where that code begins. No hook ends Blender; a signal does."""
+    session = current_session()
+    if isinstance(error, SystemExit) and session is not None and session.interrupted:
+        raise error
     trace: Any = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next

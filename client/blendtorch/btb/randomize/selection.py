@@ -5,6 +5,7 @@ from typing import Any
 
 import bpy
 
+from .action import Action
 from .place import Place
 
 _UNSELECTING = ("hide_viewport", "hide_select")
@@ -26,7 +27,7 @@ def keep_selection(owner: Any, attribute: str) -> Callable[[], None] | None:
         for layer in scene.view_layers
         if obj.select_get(view_layer=layer)
     ]
-    return (lambda: _select(selected)) if selected else None
+    return Action(_select, (selected,)) if selected else None
 
 
 def is_in(obj: bpy.types.Object, layer: bpy.types.ViewLayer) -> bool:

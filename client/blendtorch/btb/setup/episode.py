@@ -51,21 +51,36 @@ class Episode:
             scene.frame_set(number)
         self._frame = frame
 
-    def leave(self, scene: bpy.types.Scene) -> None:
-        """Puts everything back; again where an undo has brought it again."""
+    def is_like(self, other: "Episode") -> bool:
+        """Whether leaving the other one puts the same back, as far as can be told."""
+        if self.changes is None or other.changes is None or not self.changes.is_like(other.changes):
+            return False
+        return (self._frame_before, self._ranges_before) == (other._frame_before, other._ranges_before)
+
+    def leave(self, scene: bpy.types.Scene | None) -> None:
+        """Puts everything back; again where an undo has brought it again.
+
+        Args:
+            scene: The scene; None where it was removed: then what it shares with others is put back.
+        """
         try:
             if self.changes is not None:
-                self.changes.copy().restore()
+                changes, self.changes = self.changes, self.changes.copy()
+                changes.restore()
         finally:
-            for key, cache in _caches(scene).items():
-                before = self._ranges_before.get(key)
-                if before is not None and (cache.frame_start, cache.frame_end) != before:
-                    set_range(cache, *before)
-            # Also to the frame that it is at: what physics came to in the episode would stay otherwise.
-            frame, subframe = self._frame_before
-            if self._frame is not None and self._frame > self._first:
-                _reset_rigid_bodies(scene)
-            scene.frame_set(frame, subframe=subframe)
+            if scene is not None:
+                self._leave_frame(scene)
+
+    def _leave_frame(self, scene: bpy.types.Scene) -> None:
+        for key, cache in _caches(scene).items():
+            before = self._ranges_before.get(key)
+            if before is not None and (cache.frame_start, cache.frame_end) != before:
+                set_range(cache, *before)
+        # Also to the frame that it is at: what physics came to in the episode would stay otherwise.
+        frame, subframe = self._frame_before
+        if self._frame is not None and self._frame > self._first:
+            _reset_rigid_bodies(scene)
+        scene.frame_set(frame, subframe=subframe)
 
 
 def _reset_rigid_bodies(scene: bpy.types.Scene) -> None:

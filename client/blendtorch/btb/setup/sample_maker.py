@@ -234,7 +234,8 @@ class SampleMaker:
         try:
             context = self._in_scene()
         except SceneError:
-            return  # it was removed, and all with it
+            episode.leave(None)
+            return
         with context as scene:
             episode.leave(scene)
 
