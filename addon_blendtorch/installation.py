@@ -16,9 +16,11 @@ from blendtorch.cli import doctor_checks
 from blendtorch.cli.doctor_checks import Line, Status, guarded
 from blendtorch.wire import sockets
 
+_WORST_FIRST = (Status.FAILED, Status.WARNING, Status.OK)
+
 
 def check_installation(folders: dict[str, str]) -> list[Line]:
-    """Looks at all that the add-on needs.
+    """Looks at all that the add-on needs. What is wrong comes first.
 
     Args:
         folders: Paths by what they are for; "" is the system's folder for temporary files.
@@ -32,7 +34,8 @@ def check_installation(folders: dict[str, str]) -> list[Line]:
         ("GPU", check_gpu),
         *((name, lambda name=name, path=path: check_folder(name, path)) for name, path in folders.items()),
     ]
-    return [line for name, check in checks for line in guarded(name, check)]
+    lines = [line for name, check in checks for line in guarded(name, check)]
+    return sorted(lines, key=lambda line: _WORST_FIRST.index(line.status))
 
 
 def check_versions() -> Iterator[Line]:

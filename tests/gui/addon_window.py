@@ -14,8 +14,13 @@ from .window import BlenderError, Rectangle, Window, wait_for
 PANELS = ("BlendTorch", "Stream", "Output", "Randomizers", "Recording", "Workers")
 # What is behind the + of the randomizers, from the top.
 MENU = ("Location in Box", "Location in Sphere", "Location on Surface", "Rotation", "Scale", "Look At", "Visibility")
-# Where buttons are looked for: parts of the sidebar's width.
+# Where buttons are looked for: parts of the sidebar's width. Fields have their names on the left.
 COLUMNS = (0.3, 0.7, 0.83)
+FIELD_COLUMNS = (0.7, 0.3, 0.83)
+# Buttons are 20 pixels high: each is met with, at 15 pixels from its upper edge or less.
+ROW_STEP = 15
+# At the least so much is between two headers of panels that are closed.
+HEADER_STEP = 20
 
 TITLES_IN_MAGENTA = """
 theme = bpy.context.preferences.themes[0]
@@ -56,6 +61,7 @@ class AddonWindow(Window):
         self._pictures = pictures
         self._documents = documents
         self._count = 0
+        self._open_at = 0  # how far below the sidebar's top the open panel begins, at the least
 
     def __exit__(self, *exception: Any) -> None:
         if exception[0] is not None and self.process.poll() is None:
@@ -83,7 +89,7 @@ class AddonWindow(Window):
     def _panel(self) -> Rectangle:
         """The part of the sidebar that is in use: below it the viewport's grid shows."""
         sidebar = self.sidebar()
-        outline = self._pixels()[sidebar.top : sidebar.top + sidebar.height, sidebar.left + 8]
+        outline = self.pixels(sidebar)[:, 8]
         used = np.flatnonzero(np.abs(outline - outline[20]).max(axis=-1) < 4)
         return Rectangle(sidebar.left, sidebar.top, sidebar.width, int(used[-1]) + 10)
 
@@ -98,6 +104,7 @@ class AddonWindow(Window):
         self.run(show)
         time.sleep(0.3)
         assert self.get("region_of('UI').active_panel_category") == name
+        self._open_at = 0
         return self.sidebar()
 
     def sidebar(self) -> Rectangle:
@@ -106,44 +113,58 @@ class AddonWindow(Window):
 
     def open_panel(self, name: str) -> None:
         """Opens one of the panels below the main one, with clicks on headers, and closes the others."""
-        for other in PANELS[1:]:
-            for _ in range(3):  # what comes or goes above a header moves it
-                if self._is_open(other) == (other == name):
-                    break
-                self.click(*self.header(other))
-                self.settle()  # opening is animated
-            else:
-                raise BlenderError(f"the header {other!r} cannot be clicked on")
+        for _ in range(4):  # what comes or goes above a header moves it
+            opened = self._open_panels()
+            wrong = [other for other in PANELS[1:] if (other in opened) != (other == name)]
+            if not wrong:
+                return
+            rows = self.rows_of_headers()
+            sidebar = self.sidebar()
+            for other in reversed(wrong):  # a click moves those below
+                self.click(sidebar.left + sidebar.width // 2, rows[PANELS.index(other)])
+            self._open_at = rows[1] + HEADER_STEP * (PANELS.index(name) - 1) - sidebar.top
+        raise BlenderError(f"the headers {wrong} cannot be clicked on")
 
-    def _is_open(self, name: str) -> bool:
-        """Whether a panel is open: what is added to it is drawn then."""
-        panel = f"bpy.types.BLENDTORCH_PT_{name.lower()}"
+    def _open_panels(self) -> list[str]:
+        """Which panels below the main one are open: what is added to them is drawn then."""
+        each = f"for name in {PANELS[1:]!r}:\n    panel = getattr(bpy.types, f'BLENDTORCH_PT_{{name.lower()}}')\n"
         self.run(
-            f"drawn = []\ndef note(self, context): drawn.append(1)\n{panel}.append(note)\nregion_of('UI').tag_redraw()"
+            f"drawn, notes = [], {{}}\n{each}"
+            "    def note(self, context, name=name): drawn.append(name)\n"
+            "    notes[name] = note\n    panel.append(note)\n"
+            "region_of('UI').tag_redraw()"
         )
         self.settle()
-        return self.run(f"{panel}.remove(note)\nresult = bool(drawn)")
+        return self.run(f"{each}    panel.remove(notes[name])\nresult = drawn")
 
     def header(self, name: str) -> tuple[int, int]:
-        """Where the header of a panel is: found by its colour, which is changed for it."""
+        """Where the header of a panel is."""
+        sidebar = self.sidebar()
+        return sidebar.left + sidebar.width // 2, self.rows_of_headers()[PANELS.index(name)]
+
+    def rows_of_headers(self) -> list[int]:
+        """Where the headers of all panels are, from the top: found by their colour, which is changed for it."""
         self.focus_view()  # a tooltip may cover headers
         self.run(TITLES_IN_MAGENTA)
+        seen: list[list[int] | None] = [None]
+
+        def look() -> list[int] | None:
+            seen.append(self._seen_headers())
+            return seen[-1] if seen[-1] == seen[-2] else None  # the opening of a panel is animated
+
         try:
-            rows = wait_for(self._rows_of_headers, f"{len(PANELS)} headers to be seen", 10)
+            return wait_for(look, f"{len(PANELS)} headers to be seen")
         finally:
             self.run("put_back_titles()")
-        sidebar = self.sidebar()
-        return sidebar.left + sidebar.width // 2, rows[PANELS.index(name)]
 
-    def _pixels(self) -> np.ndarray:
-        """What the display shows: int (height, width, 3), sRGB from 0 to 255."""
-        file = self.screenshot(self.log.with_suffix(".png"))
+    def pixels(self, part: Rectangle) -> np.ndarray:
+        """What a part of the display shows: int (height, width, 3), sRGB from 0 to 255."""
+        file = self.screenshot(self.log.with_suffix(".ppm"), part)
         return np.asarray(Image.open(file).convert("RGB")).astype(int)
 
-    def _rows_of_headers(self) -> list[int] | None:
-        time.sleep(0.1)
+    def _seen_headers(self) -> list[int] | None:
         sidebar = self.sidebar()
-        part = self._pixels()[sidebar.top : sidebar.top + sidebar.height, sidebar.left : sidebar.left + sidebar.width]
+        part = self.pixels(sidebar)
         is_title = (part[..., 0] > part[..., 1] + 100) & (part[..., 2] > part[..., 1] + 100)
         rows = np.flatnonzero(is_title.any(axis=1))
         groups = np.split(rows, np.flatnonzero(np.diff(rows) > 6) + 1)
@@ -162,23 +183,28 @@ class AddonWindow(Window):
         )
         self.focus()
 
-    def find(self, pattern: str) -> tuple[int, int]:
-        """Where the first button is that a pattern describes: the call of its operator or the path of its property.
+    def find(self, pattern: str, columns: tuple[float, ...] = COLUMNS) -> tuple[int, int]:
+        """Where a button is that a pattern describes: the call of its operator or the path of its property.
 
         The pointer is led over the sidebar, and Blender asked what lies under it, so that this does not depend on
-        where a version or a change of the panel puts its buttons.
+        where a version or a change of the panel puts its buttons. It begins with the panel that is open.
+
+        Args:
+            pattern: A regular expression.
+            columns: Where to look, as parts of the sidebar's width.
         """
         seen: dict[str, None] = {}
-        sidebar = self.sidebar()
-        for column in COLUMNS:
-            x = sidebar.left + int(sidebar.width * column)
-            for y in range(sidebar.top + 4, sidebar.top + sidebar.height, 9):
-                self.move(x, y)
-                button = self.get("button()")
-                seen[button] = None
-                if button and re.search(pattern, button):
-                    self.settle()  # a Blender that is busy tells of where the pointer was before
-                    if re.search(pattern, self.get("button()")):
+        sidebar, panel = self.sidebar(), self._panel()
+        begin, end = sidebar.top + self._open_at, panel.top + panel.height
+        in_use = [*range(begin, end, ROW_STEP), *range(sidebar.top + 4, begin, ROW_STEP)]
+        for rows in (in_use, range(end, sidebar.top + sidebar.height, ROW_STEP)):
+            for column in columns:
+                x = sidebar.left + int(sidebar.width * column)
+                for y in rows:
+                    self.move(x, y)
+                    button = self.get("button()")
+                    seen[button] = None
+                    if button and re.search(pattern, button):
                         return x, y + 2
         raise BlenderError(f"no button in the sidebar is {pattern!r}. There are:\n" + "\n".join(seen))
 
@@ -193,7 +219,7 @@ class AddonWindow(Window):
 
     def fill(self, pattern: str, text: str) -> None:
         """Types into a field, as one does after a double click."""
-        self.move(*self.find(pattern))
+        self.move(*self.find(pattern, FIELD_COLUMNS))
         self.key("Return", "ctrl+a")
         self.type(text)
         self.key("Return")

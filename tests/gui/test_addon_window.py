@@ -3,27 +3,22 @@
 import contextlib
 import re
 import socket
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
-import psutil
 
 from blendtorch import btt
 
 from .addon_window import AddonWindow
+from .addon_work import ENGINE, SIZE, WORKERS, free_port, receive, receive_of_all, run_client, small, start, start_all
 from .conftest import only_newest
-from .window import Rectangle, wait_for
+from .traces import Traces
+from .window import Rectangle
 
-SIZE = 64
 # Parts of the display for the pictures of docs/panel.md.
 WINDOW = Rectangle(0, 0, 1060, 700)
 PREVIEW = Rectangle(120, 140, 1040, 780)
 MENU = Rectangle(620, 80, 440, 490)
-ENGINE = "addon('engine').engine"
-WORKERS = "addon('workers')"
 
 
 def test_from_the_zip_to_batches(open_window, tmp_path):
@@ -48,7 +43,7 @@ def test_from_the_zip_to_batches(open_window, tmp_path):
         width, height = window.get("list(bpy.data.images['BlendTorch Preview'].size)")
         assert width >= 3 * 320
         assert height >= 3 * 240
-        assert window.get(f"{ENGINE}.last_error") == ""
+        assert window.get(f"{ENGINE}.errors.last") == ""
         window.close_preview()
 
         window.open_panel("Output")
@@ -59,7 +54,7 @@ def test_from_the_zip_to_batches(open_window, tmp_path):
         window.fill(r"stream\.port", str(port))
         assert window.get("bpy.context.scene.blendtorch.stream.port") == port
         window.press("stream_start")
-        window.wait_for(f"{ENGINE}.is_streaming()", 10)
+        window.wait_for(f"{ENGINE}.state.stream", 10)
         code = window.press_and_copy("copy_client_snippet")
         window.step("streaming")
         address = f"tcp://127.0.0.1:{port}"
@@ -78,21 +73,21 @@ def test_from_the_zip_to_batches(open_window, tmp_path):
 
         window.open_panel("Recording")
         window.run(f"bpy.ops.wm.save_as_mainfile(filepath={str(tmp_path / 'cube.blend')!r})")  # which stops nothing
-        window.run("bpy.context.scene.blendtorch.recording.num_samples = 40")
+        window.run("bpy.context.scene.blendtorch.recording.num_samples = 24")
         window.press("record_start")
         window.wait_for(f"{ENGINE}.stats is not None and {ENGINE}.stats.recorded > 10", 60)
         window.step("recording")
         window.picture("recording")
-        window.wait_for(f"not {ENGINE}.is_recording()", 60)
+        window.wait_for(f"not {ENGINE}.state.recording", 60)
         window.step("recorded")
         recording = btt.Recording(tmp_path / "recording")
-        assert len(recording) == 40
+        assert len(recording) == 24
         assert recording[0]["image"].shape == (240, 320, 3)
 
         window.open_panel("Workers")
         window.press("workers_launch")
         window.wait_for(f"sum(one.state == 'running' for one in {WORKERS}.states()) == 2", 90)
-        receive_of_all(address, window.get(f"{ENGINE}.next_index"), shares=3)
+        receive_of_all(address, window.get(f"{ENGINE}.making.next_index"), shares=3)
         time.sleep(1)  # the panel's figures
         window.step("workers")
         window.picture("workers")
@@ -160,7 +155,7 @@ def test_undo_while_it_streams(open_window):
         window.key("ctrl+shift+z")
         receive(address, 2)
         window.step("redone")
-        assert window.get(f"{ENGINE}.last_error") == ""
+        assert window.get(f"{ENGINE}.errors.last") == ""
         assert window.close() == 0
 
 
@@ -234,7 +229,7 @@ def test_several_windows(open_window):
         window.focus()
         batches += receive(address, 4)
         window.step("one-again")
-        assert window.get(f"{ENGINE}.last_error") == ""
+        assert window.get(f"{ENGINE}.errors.last") == ""
         assert all(batch["ids"].numpy().any(axis=(1, 2)).all() for batch in batches)
         assert all(batch["image"].numpy().std(axis=(1, 2, 3)).min() > 1 for batch in batches)
         assert window.close() == 0
@@ -250,10 +245,10 @@ def test_port_taken(open_window):
         small(window)
         window.run(f"bpy.context.scene.blendtorch.stream.port = {port}")
         window.press("stream_start")
-        window.wait_for(f"{ENGINE}.last_error", 10)
+        window.wait_for(f"{ENGINE}.errors.last", 10)
         window.step("port-taken")
         window.key("Escape")  # the message at the pointer
-        assert re.search(f"Port {port} .* is taken", window.get(f"{ENGINE}.last_error"))
+        assert re.search(f"Port {port} .* is taken", window.get(f"{ENGINE}.errors.last"))
         assert window.close() == 0
 
 
@@ -268,9 +263,9 @@ def test_hook_that_raises(open_window):
             "bpy.context.scene.blendtorch.randomizers[0].text = text"
         )
         window.press("stream_start")
-        window.wait_for(f"{ENGINE}.is_streaming()", 10)
+        window.wait_for(f"{ENGINE}.state.stream", 10)
         assert list(btt.StreamLoader(window.get(f"{ENGINE}.endpoint.address"), timeoutms=60_000)) == []  # it has ended
-        window.wait_for(f"'division' in {ENGINE}.last_error", 30)
+        window.wait_for(f"'division' in {ENGINE}.errors.last", 30)
         assert window.get(f"{ENGINE}.state.running") is False
         assert "division" in window.get("bpy.context.scene.blendtorch.randomizers[0].error")
         window.open_panel("Randomizers")
@@ -305,96 +300,8 @@ def test_right_click_on_a_field(open_window):
         assert window.close() == 0
 
 
-# What the tests share
-
-
 def assert_bundled(window: AddonWindow) -> None:
     """What is imported came with the zip."""
     window.run("import blendtorch, zmq")
     for module in ("blendtorch", "zmq"):
         assert "/extensions/.local/lib/" in window.get(f"{module}.__file__")
-
-
-def small(window: AddonWindow, vary: bool = False) -> None:
-    """Small pictures, which software draws in milliseconds; and one that varies."""
-    window.run(f"s = bpy.context.scene.blendtorch\ns.output.width = s.output.height = {SIZE}")
-    if vary:
-        window.run("with view():\n    bpy.ops.blendtorch.randomizer_add(type='Rotation')")
-    window.run("with view():\n    bpy.ops.ed.undo_push()")
-
-
-def start(window: AddonWindow) -> str:
-    """Starts the stream, and gives its address."""
-    window.run("with view():\n    bpy.ops.blendtorch.stream_start()")
-    return window.get(f"{ENGINE}.endpoint.address")
-
-
-def start_all(window: AddonWindow, folder: Path) -> str:
-    """Has it stream, record and launch workers, and gives the address."""
-    window.run(
-        f"s.recording.folder = {str(folder)!r}\ns.recording.num_samples = 0\ns.workers.instances = 1\n"
-        "with view():\n    bpy.ops.blendtorch.stream_start()\n    bpy.ops.blendtorch.record_start()\n"
-        "    bpy.ops.blendtorch.workers_launch()"
-    )
-    return window.get(f"{ENGINE}.endpoint.address")
-
-
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def run_client(code: str) -> str:
-    """Runs what the panel copies to the clipboard for two batches, in a Python of its own; gives what it prints."""
-    code = code.replace("batch_size=8", "batch_size=8, num_batches=2")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def receive(address: str, batches: int) -> list[dict]:
-    """Some batches of a stream, in this process."""
-    with contextlib.closing(iter(btt.StreamLoader(address, batch_size=4, timeoutms=60_000))) as loader:
-        return [next(loader) for _ in range(batches)]
-
-
-def receive_of_all(address: str, first: int, shares: int) -> None:
-    """Receives until samples of all have come: of indices from `first` on the window and each worker make every n-th."""
-    seen = set()
-    deadline = time.monotonic() + 60
-    with contextlib.closing(iter(btt.StreamLoader(address, batch_size=4, timeoutms=60_000))) as loader:
-        while len(seen) < shares:
-            seen |= {index % shares for index in next(loader)["btindex"].tolist() if index >= first}
-            assert time.monotonic() < deadline, f"of {shares} shares only {seen} have come"
-
-
-class Traces:
-    """What a Blender has that the add-on could leave behind."""
-
-    def __init__(self, window: AddonWindow) -> None:
-        self._window = window
-        self._before = self._look()
-
-    def _look(self) -> dict[str, object]:
-        process = psutil.Process(self._window.process.pid)
-        inside = self._window.run(
-            "import threading\n"
-            "lists = {name: getattr(bpy.app.handlers, name) for name in dir(bpy.app.handlers)}\n"
-            "result = {'threads': sorted(t.name for t in threading.enumerate() if t.name != 'MainThread'),\n"
-            "    'keys': sum(len(k.keymap_items) for k in bpy.context.window_manager.keyconfigs.addon.keymaps),\n"
-            "    'handlers': {name: len(them) for name, them in lists.items() if isinstance(them, list)}}"
-        )
-        return {
-            **inside,
-            "sockets": sorted(str(one.laddr) for one in process.net_connections("tcp") if one.status == "LISTEN"),
-            "children": [child.name() for child in process.children(recursive=True)],
-            "shared": [file.path for file in process.open_files() if "/blendtorch-" in file.path],
-        }
-
-    def assert_none(self) -> None:
-        """Fails when something is there, after some seconds, that was not at first."""
-        with contextlib.suppress(TimeoutError):
-            wait_for(lambda: self._look() == self._before, "nothing to be left", 15)
-        assert self._look() == self._before

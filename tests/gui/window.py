@@ -14,10 +14,6 @@ from typing import Any
 CONTROL = Path(__file__).parent / "scripts" / "control.py"
 START_TIMEOUT_S = 60.0
 ANSWER_TIMEOUT_S = 120.0
-# A button's height is 20 pixels, that of what lies between two 4.
-_ROW_STEP = 9
-# Blender notices that the pointer has moved in its next turn.
-_HOVER_S = 0.03
 
 
 @contextmanager
@@ -128,7 +124,15 @@ class Window:
     def settle(self) -> None:
         """Waits until what mouse and keys have done has been done and drawn."""
         time.sleep(0.2)
-        for _ in range(2):  # it draws between two turns
+        self.turns()
+
+    def turns(self) -> None:
+        """Waits until Blender has heard of what mouse and keys have done, however busy it is.
+
+        In each of its turns it takes up what has come, then answers, then does what it has taken up: what is asked next,
+        is asked after that.
+        """
+        for _ in range(2):
             self.run("")
 
     def get(self, expression: str) -> Any:
@@ -148,28 +152,41 @@ class Window:
         """Gives it the keyboard."""
         self._xdotool("windowfocus", self._id)
 
+    def focus_other(self) -> Rectangle:
+        """Gives the keyboard to the second window that Blender has opened, and tells where that is."""
+        self.wait_for("len(bpy.context.window_manager.windows) == 2")
+        self.settle()
+        ids = self._xdotool("search", "--onlyvisible", "--pid", str(self.process.pid)).split()
+        (other,) = (one for one in ids if one != self._id)
+        self._xdotool("windowfocus", other)
+        x, y, width, height = self.run(
+            "w = bpy.context.window_manager.windows[1]; result = [w.x, w.y, w.width, w.height]"
+        )
+        return Rectangle(x, self.size[1] - y - height, width, height)
+
     def move(self, x: int, y: int) -> None:
         """Moves the pointer; by way of a neighbour, for Blender to see a motion in any case."""
         self._xdotool("mousemove", str(x + 1), str(y), "mousemove", str(x), str(y))
-        time.sleep(_HOVER_S)
+        self.turns()
 
     def click(self, x: int, y: int, button: int = 1, *, ctrl: bool = False) -> None:
         """Clicks with a button of the mouse: 1 left, 3 right."""
         self.move(x, y)
         self._xdotool(*(["keydown", "ctrl"] if ctrl else []), "mousedown", str(button))
-        time.sleep(_HOVER_S)  # both within one turn are no click
+        self.turns()  # both within one turn are no click
         self._xdotool("mouseup", str(button), *(["keyup", "ctrl"] if ctrl else []))
-        time.sleep(_HOVER_S)
+        self.turns()
 
     def key(self, *keys: str) -> None:
         """Presses keys, by their names in X, one after the other."""
         for key in keys:
             self._xdotool("key", key)
-            time.sleep(_HOVER_S)
+            self.turns()
 
     def type(self, text: str) -> None:
         """Types a text."""
         self._xdotool("type", "--delay", "20", text)
+        self.turns()
 
     def region(self, region_type: str = "UI", area_type: str = "VIEW_3D") -> Rectangle:
         """Where the region of an area lies."""
@@ -180,7 +197,7 @@ class Window:
     def screenshot(self, file: Path, part: Rectangle | None = None) -> Path:
         """Writes what the display shows, or a part of it."""
         crop = [] if part is None else ["-crop", f"{part.width}x{part.height}+{part.left}+{part.top}", "+repage"]
-        command = ["import", "-display", self.display, "-window", "root", *crop, str(file)]
+        command = ["import", "-display", self.display, "-window", "root", *crop, "-depth", "8", str(file)]
         subprocess.run(command, check=True, timeout=60)
         return file
 
@@ -189,7 +206,7 @@ class Window:
     def close(self) -> int:
         """Quits as its user does, without saving, and gives the exit status."""
         self.run("bpy.context.preferences.view.use_save_prompt = False")
-        self.key("ctrl+q")
+        self._xdotool("key", "ctrl+q")
         return self.process.wait(timeout=60)
 
     def kill(self) -> None:
