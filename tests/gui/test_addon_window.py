@@ -160,6 +160,40 @@ def test_undo_while_it_streams(open_window):
 
 
 @only_newest
+def test_undo_while_an_episode_plays(open_window):
+    """No step of undo brings back what an episode has changed, however many edits there were in it."""
+    with open_window() as window:
+        window.open_tab()
+        small(window)
+        window.run(
+            "o = s.output\no.animate, o.frame_start, o.frame_end = True, 1, 200\n"
+            "with view():\n    bpy.ops.blendtorch.randomizer_add(type='LocationInBox')\n"
+            "r = s.randomizers[0]\nr.per = 'episode'\nr.box_low, r.box_high = (5, 5, 5), (6, 6, 6)\n"
+            "bpy.context.scene.frame_set(7)\nwith view():\n    bpy.ops.ed.undo_push()"
+        )
+        address = start(window)
+        receive(address, 2)
+        assert window.get("bpy.data.objects['Cube'].location.x") >= 5
+        for _ in range(3):
+            window.run(
+                "with view():\n    bpy.ops.transform.resize(value=(2, 1, 1))\n    bpy.ops.ed.undo_push(message='scaled')"
+            )
+            receive(address, 1)
+        window.focus_view()
+        cube = "[bpy.context.scene.frame_current, *bpy.data.objects['Cube'].location]"
+        for keys, scale in (("ctrl+z", 4), ("ctrl+z", 2), ("ctrl+shift+z", 4)):
+            window.key(keys)
+            window.wait_for(f"bpy.data.objects['Cube'].scale.x == {scale}", 10)
+            receive(address, 1)
+        window.step("undone")
+        window.key("Escape")
+        window.wait_for(f"not {ENGINE}.state.running", 10)
+        assert window.get(cube) == [7, 0, 0, 0]
+        assert window.get(f"{ENGINE}.errors.last") == ""
+        assert window.close() == 0
+
+
+@only_newest
 def test_file_load_while_all_runs(open_window, tmp_path):
     with open_window() as window:
         window.open_tab()
