@@ -89,9 +89,9 @@ class AddonWindow(Window):
     def _panel(self) -> Rectangle:
         """The part of the sidebar that is in use: below it the viewport's grid shows."""
         sidebar = self.sidebar()
-        outline = self.pixels(sidebar)[:, 8]
-        used = np.flatnonzero(np.abs(outline - outline[20]).max(axis=-1) < 4)
-        return Rectangle(sidebar.left, sidebar.top, sidebar.width, int(used[-1]) + 10)
+        outline = self.pixels(sidebar)[20:, 8]  # on the left of the main panel
+        ends = np.flatnonzero(np.abs(outline - outline[0]).max(axis=-1) >= 4)
+        return Rectangle(sidebar.left, sidebar.top, sidebar.width, int(ends[0]) + 30 if len(ends) else sidebar.height)
 
     def open_tab(self, name: str = "BlendTorch") -> Rectangle:
         """Shows a tab of the sidebar, and gives its place."""
