@@ -45,6 +45,12 @@ def mark_again(token: str) -> None:
         text.from_string(token)
 
 
+def mark_nothing() -> None:
+    """Marks that nothing is applied, between two episodes, say; `unmark` before an undo all the same."""
+    if _text() is not None:
+        mark_again("")
+
+
 def unmark() -> None:
     """Removes the mark: what was applied is put back."""
     text = _text()
@@ -54,7 +60,8 @@ def unmark() -> None:
 
 def is_marked() -> bool:
     """Whether something is applied."""
-    return _text() is not None
+    text = _text()
+    return text is not None and text.as_string() != ""
 
 
 def put_back() -> None:
@@ -67,8 +74,11 @@ def put_back() -> None:
     text = _text()
     if text is None:
         return
-    action = _kept.get(text.as_string())
+    token = text.as_string()
     unmark()
+    if not token:
+        return
+    action = _kept.get(token)
     if action is None:
         raise SceneError("this step of undo is from the middle of an episode of long ago: undo once more.")
     action()

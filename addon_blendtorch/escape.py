@@ -14,7 +14,7 @@ from .engine import engine
 
 class BLENDTORCH_OT_stop(bpy.types.Operator):
     bl_idname = "blendtorch.stop"
-    bl_label = "Stop BlendTorch"
+    bl_label = "Stop Everything"
     bl_description = (
         "Stop streaming, recording, the preview and the workers, and put the scene back as it was. Key: Esc"
     )

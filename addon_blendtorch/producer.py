@@ -3,7 +3,7 @@
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -53,7 +53,6 @@ class Producer:
         scene_uid: The same.
         share: The same.
         next_index: The first index that is not begun yet.
-        is_over: Whether all indices are made.
 
     Raises:
         SceneError: The scene was removed, or lacks what is asked of it.
@@ -65,14 +64,13 @@ class Producer:
         self.share = share
         self.next_index = share.first
         self.scene_uid = scene_uid
-        self.is_over = False
         self._sample_s = 0.0  # what a sample has lately taken
         self._on_problem = on_problem
         self._setup = setup
         self._due: SceneSetup | None = None
         self._made_by: deque[SceneSetup] = deque(maxlen=_LATELY)
-        self._index = 0  # the one that is underway
-        self._samples: Iterator[dict[str, Any]] | None = None
+        self._index = self._count = 0  # the one that is underway, and how many samples of it are made
+        self._samples: Generator[dict[str, Any], None, None] | None = None
         self._maker: btb_setup.SampleMaker | None = None
         self._marked: Episode | None = None  # the last episode that there was a mark for
         self._token = ""
@@ -83,10 +81,17 @@ class Producer:
         """What the samples are made by, from the next index on."""
         return self._due or self._setup
 
+    @property
+    def is_over(self) -> bool:
+        """Whether all indices of the share are made."""
+        return self._samples is None and self.share.index_from(self.next_index) >= (
+            self.setup.output.episodes or math.inf
+        )
+
     def begin_at(self, index: int) -> None:
         """Goes on with this index, or the first of the share after it; one that is underway is given up."""
         self.close()
-        self.next_index, self.is_over = self.share.index_from(index), False
+        self.next_index = self.share.index_from(index)
 
     def is_other(self, setup: SceneSetup) -> bool:
         """Whether samples by these settings would be others."""
@@ -104,7 +109,7 @@ class Producer:
         if not self.is_other(setup):
             return False
         self._check(setup)
-        self._due, self.is_over = setup, False
+        self._due = setup
         return True
 
     def make(self, hub: SampleHub, turn_s: float) -> int:
@@ -144,21 +149,26 @@ class Producer:
             SceneError: The scene was removed, or lacks what is asked of it; a randomizer or hook failed.
         """
         with scene_context(self.scene_uid) as scene:
-            while True:
-                if self._samples is None:
-                    self.take_over()
-                    index = self.share.index_from(self.next_index)
-                    if index >= (self._setup.output.episodes or math.inf):
-                        self.is_over = True
-                        return None
-                    if self._maker is None:
-                        self._maker = btb_setup.SampleMaker(self._setup, scene, on_problem=self._on_problem)
-                    self._index, self.next_index = index, index + 1
-                    self._samples = iter(self._maker.samples(index))
-                for fields in self._samples:
-                    self._mark()
-                    return self._index, fields
+            if self._samples is None:
+                self.take_over()
+                if self.is_over:
+                    return None
+                if self._maker is None:
+                    self._maker = btb_setup.SampleMaker(self._setup, scene, on_problem=self._on_problem)
+                self._index = self.share.index_from(self.next_index)
+                self.next_index, self._count = self._index + 1, 0
+                self._samples = self._maker.samples(self._index)
+            try:
+                fields = next(self._samples)
+            except BaseException:
+                self._samples = None  # it has put all back, and ended
+                raise
+            self._count += 1
+            if self._count == self._maker.samples_per_index:  # nobody need ask for more to know that all are made
+                self._samples.close()
                 self._samples = None
+            self._mark()
+            return self._index, fields
 
     def put_back(self) -> None:
         """Puts the scene back as it was. The next call of `next` goes on with the sample that is due."""
@@ -181,7 +191,7 @@ class Producer:
         with scene_context(self.scene_uid, missing_ok=True):
             try:
                 if samples is not None:
-                    samples.close()  # type: ignore[attr-defined]
+                    samples.close()
             finally:
                 try:
                     if maker is not None:
@@ -204,6 +214,7 @@ class Producer:
         """Marks that an episode is underway, if one is; see `applied`."""
         episode = None if self._maker is None else self._maker.episode
         if episode is None:
+            applied.mark_nothing()
             return
         if episode is not self._marked:
             if self._marked is None or not episode.is_like(self._marked):

@@ -22,6 +22,7 @@ def show_text(name: str, content: str) -> bpy.types.Text:
         The text block.
     """
     text = bpy.data.texts.get(name) or bpy.data.texts.new(name)
+    text.use_fake_user = False  # it is not to be saved in the file, unless an editor shows it
     text.from_string(content)
     text.cursor_set(len(text.lines) - 1)
     if not bpy.app.background:

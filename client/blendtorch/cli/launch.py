@@ -49,7 +49,7 @@ def add_launcher_options(parser: argparse.ArgumentParser) -> None:
         "--bind", dest="bind_addr", metavar="ADDRESS", help="'primaryip' or '0.0.0.0' for other machines"
     )
     parser.add_argument("--port", dest="start_port", type=int, help="first tcp port (default: any free ones)")
-    parser.add_argument("--seed", type=int, help="seed of the launch (default: drawn)")
+    parser.add_argument("--seed", type=int, help="seed of the launch (default: drawn, or without a script the scene's)")
     parser.add_argument("--window", dest="background", action="store_false", default=None, help="with a window")
     parser.add_argument("--blender", dest="blend_path", help="blender executable, or Python that has bpy")
     parser.add_argument(

@@ -305,3 +305,18 @@ def test_the_queue_is_that_of_the_stream_also_when_a_recording_came_first(scene,
         assert 0 < engine.hub.stats().waiting < 6  # and not the 10 of when the recording began
     finally:
         receiver.close()
+
+
+def test_the_last_episode_is_the_last_although_nobody_asks_for_more(scene, tmp_path):
+    output = btb_setup.OutputSettings(width=80, height=64, samples=1, episodes=2)
+    set_up(scene, output=output)
+    scene.blendtorch.recording.folder = str(tmp_path / "recording")
+    bpy.ops.blendtorch.record_start()
+    wait_for(engine.hub.wants_sample)
+    producer = engine.making.producer
+    engine.hub.put(*producer.next())
+    assert not producer.is_over
+    engine.hub.put(*producer.next())
+    assert producer.is_over
+    wait_for(lambda: not engine.state.running)
+    assert "All 2" in engine.notice

@@ -1,6 +1,6 @@
 """`SampleMaker`: makes the samples that are set up for a scene, the same in a window and without one."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -82,7 +82,7 @@ class SampleMaker:
     ) -> None:
         self.close()
 
-    def samples(self, index: int) -> Iterator[dict[str, Any]]:
+    def samples(self, index: int) -> Generator[dict[str, Any], None, None]:
         """Makes the samples of one index: one for each camera; with `animate` that for each frame.
 
         Closing the generator puts everything back at once. One is to be used up before the next: an episode that another
@@ -108,6 +108,12 @@ class SampleMaker:
             yield from self._play(index)
         else:
             yield from self._still(index)
+
+    @property
+    def samples_per_index(self) -> int:
+        """How many samples `samples` makes of an index."""
+        output = self.setup.output
+        return len(camera_names(output)) * (output.frame_end - output.frame_start + 1 if output.animate else 1)
 
     @property
     def episode(self) -> Episode | None:
@@ -139,7 +145,7 @@ class SampleMaker:
             self._labels.clear()
             self._pictures.close()
 
-    def _still(self, index: int) -> Iterator[dict[str, Any]]:
+    def _still(self, index: int) -> Generator[dict[str, Any], None, None]:
         for name in camera_names(self.setup.output):
             with self._in_scene() as scene:
                 camera = camera_of(scene, name)
@@ -147,7 +153,7 @@ class SampleMaker:
                 sample = self._make(scene, camera, name, index, changes, is_first=True)
             yield sample
 
-    def _play(self, index: int) -> Iterator[dict[str, Any]]:
+    def _play(self, index: int) -> Generator[dict[str, Any], None, None]:
         output = self.setup.output
         try:
             for frame in range(output.frame_start, output.frame_end + 1):
