@@ -26,7 +26,7 @@ blenders: install
 	@scripts/blender_venv.sh 4.2 3.11
 	@scripts/blender_venv.sh 5.2 3.13
 
-# In this order several of them at a time (make -j3) take the shortest time: much of it is waiting.
+# In this order two of them at a time (make -j2) take the shortest time.
 test: test-launched test-unit test-inside ## installs and runs all tests that need no window
 
 test-unit: install ## the tests without Blender
@@ -38,8 +38,7 @@ test-inside: blenders
 		echo "== $$python"; $$python $(PYTEST) tests/blender/inside || exit 1; \
 	done
 
-# CI has Debian's Blenders, too, which some of these tests try when they are there.
-test-launched: blenders $(if $(CI),gui)
+test-launched: blenders
 	.venv/bin/python $(PYTEST) tests/blender/launched
 
 gui: # Debian's Blenders 5.2 and 4.3, side by side

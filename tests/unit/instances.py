@@ -60,7 +60,7 @@ class FakeInstance:
     def close(self) -> None:
         """Ends it; what was not fetched is dropped."""
         self._stop.set()
-        self._thread.join(20)
+        self._thread.join(20 + self._linger_s)
         assert not self._thread.is_alive()
 
     def _run(self) -> None:
