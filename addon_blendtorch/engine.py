@@ -233,7 +233,7 @@ class Engine:
             raise SceneError("samples are being made. Stop that first (Esc).")
         uid = scene.session_uid
         with self._starting("randomize", scene) as setup:
-            index = self._shown.show_next(setup, uid, lambda number, error: self.errors.mark(uid, number, error))
+            index = self._shown.show_next(setup, uid, lambda _, error: self.errors.mark(uid, error))
         self._handlers.register()
         self.notice = f"The scene is shown as sample {index} has it."
         return index
@@ -318,7 +318,7 @@ class Engine:
         return self._pace.end(made > 0 or self._jobs.running) if self.state.running else None
 
     def _note_failed(self, job: Job, error: BaseException) -> None:
-        self.errors.mark(job.scene_uid, getattr(error, "number", None), error)
+        self.errors.mark(job.scene_uid, error)
         self.errors.note("preview", error)
 
     def _stop_making(self, error: BaseException) -> None:
@@ -329,7 +329,7 @@ class Engine:
                 self.errors.note(name, error)
         self.errors.attempt("recording", self.stop_recording)
         self.errors.attempt("stream", self.stop_stream)
-        self.errors.mark(uid, getattr(error, "number", None), error)
+        self.errors.mark(uid, error)
         redraw()
 
     # Beginning and ending
@@ -351,7 +351,7 @@ class Engine:
                 yield to_setup(scene)
             self.note_started(name, before)
         except BaseException as error:
-            self.errors.mark(uid, getattr(error, "number", None), error)
+            self.errors.mark(uid, error)
             self.errors.note(name, error)
             self.errors.attempt(name, self._settle)
             raise

@@ -111,16 +111,15 @@ class Errors:
         if self.by_name.pop(name, None) == self.last:
             self.last = self.traceback = ""
 
-    def mark(self, scene_uid: int, number: int | None, error: BaseException) -> None:
+    def mark(self, scene_uid: int, error: BaseException) -> None:
         """Keeps what has gone wrong with a randomizer, and writes it at its entry.
 
         Args:
             scene_uid: The scene's `session_uid`.
-            number: Which entry of the list; None when it is about none.
-            error: What has gone wrong.
+            error: What has gone wrong; one that is about an entry of the list has its `number`.
         """
         scene = find_scene(scene_uid)
-        words = in_words(error)
+        number, words = getattr(error, "number", None), in_words(error)
         if scene is None or number is None or not 0 <= number < len(scene.blendtorch.randomizers):
             return
         entry = scene.blendtorch.randomizers[number]

@@ -13,8 +13,8 @@ class Making:
     """Holds what makes samples and what takes them; both are there only while something needs them.
 
     Args:
-        on_problem: Called with the scene's `session_uid`, the number of a randomizer that has failed and is set to be
-            skipped, and the error.
+        on_problem: Called with the scene's `session_uid` and the error of a randomizer that has failed and is set to be
+            skipped.
 
     Attributes:
         hub: Gives samples to clients and to the recording.
@@ -23,7 +23,7 @@ class Making:
         may_lack: Whether workers have left some of the indices that were theirs.
     """
 
-    def __init__(self, on_problem: Callable[[int, int, Exception], None]) -> None:
+    def __init__(self, on_problem: Callable[[int, Exception], None]) -> None:
         self.hub: SampleHub | None = None
         self.producer: Producer | None = None
         self.is_recording = self.may_lack = False
@@ -89,9 +89,7 @@ class Making:
             SceneError: The scene lacks what is asked of it.
         """
         if self.producer is None:
-            self.producer = Producer(
-                setup, uid, self._share, lambda number, error: self._on_problem(uid, number, error)
-            )
+            self.producer = Producer(setup, uid, self._share, lambda _, error: self._on_problem(uid, error))
             return
         if self.keeps_settings:
             return

@@ -33,18 +33,13 @@ def _draw(self: bpy.types.Menu, context: bpy.types.Context) -> None:
     self.layout.menu(VIEW3D_MT_blendtorch.bl_idname)
 
 
-CLASSES = (VIEW3D_MT_blendtorch,)
-
-
 def register() -> None:
     """Adds the menu to *View*."""
-    for cls in CLASSES:
-        bpy.utils.register_class(cls)
+    bpy.utils.register_class(VIEW3D_MT_blendtorch)
     bpy.types.VIEW3D_MT_view.append(_draw)
 
 
 def unregister() -> None:
     """Removes it."""
     bpy.types.VIEW3D_MT_view.remove(_draw)
-    for cls in reversed(CLASSES):
-        bpy.utils.unregister_class(cls)
+    bpy.utils.unregister_class(VIEW3D_MT_blendtorch)

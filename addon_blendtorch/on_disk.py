@@ -1,13 +1,12 @@
 """What is set up in the file as it was saved last, which workers open that are launched *As Saved*."""
 
-from dataclasses import replace
-
 import bpy
 from bpy.app.handlers import persistent
 
 from blendtorch.btb import setup as btb_setup
 from blendtorch.btb.setup import SceneSetup, UnknownRandomizer
 
+from .producer import what_is_made
 from .properties import to_setup_unfinished
 
 # By the names of its scenes; None until it is looked at. The JSON that the scenes have is not always what is on disk:
@@ -22,7 +21,7 @@ def problem_as_saved(scene: bpy.types.Scene) -> str:
     saved = _saved_setup(scene)
     if saved is None:  # saving writes it where something was set up
         return "Nothing was set up in the file that is saved: change a setting and save it, or choose As It Is Now."
-    if _what_is_made(saved) != _what_is_made(to_setup_unfinished(scene)):
+    if what_is_made(saved) != what_is_made(to_setup_unfinished(scene)):
         return (
             "The settings were changed since the file was saved: its workers would make other samples than this window. "
             "Save the file, or choose As It Is Now."
@@ -39,11 +38,6 @@ def _saved_setup(scene: bpy.types.Scene) -> SceneSetup | None:
         # Read anew, for a script may have registered them after the file was loaded.
         saved = btb_setup.from_json(btb_setup.to_json(saved))[0]
     return saved
-
-
-def _what_is_made(setup: SceneSetup) -> tuple[object, ...]:
-    """The part of a setup that samples depend on; the order of labels, which scripts may choose, is of no account."""
-    return setup.seed, replace(setup.output, labels=tuple(sorted(setup.output.labels))), setup.randomizers
 
 
 def _note_on_disk() -> None:

@@ -47,7 +47,7 @@ class PreviewJob:
         self._pictures: list[np.ndarray] = []
         with scene_context(scene_uid) as scene:
             self._maker = btb_setup.SampleMaker(
-                self._setup, scene, on_problem=lambda number, error: engine.errors.mark(scene_uid, number, error)
+                self._setup, scene, on_problem=lambda _, error: engine.errors.mark(scene_uid, error)
             )
 
     def step(self) -> bool:

@@ -4,7 +4,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -95,7 +95,7 @@ class Producer:
 
     def is_other(self, setup: SceneSetup) -> bool:
         """Whether samples by these settings would be others."""
-        return _what_is_made(setup) != _what_is_made(self.setup)
+        return what_is_made(setup) != what_is_made(self.setup)
 
     def follow(self, setup: SceneSetup) -> bool:
         """Makes the samples by other settings, from the next index on.
@@ -237,6 +237,6 @@ def _leave(episode: Episode, scene_uid: int) -> None:
         episode.leave(scene)
 
 
-def _what_is_made(setup: SceneSetup) -> tuple[object, ...]:
-    """The part of a setup that samples depend on."""
-    return setup.seed, setup.output, setup.randomizers
+def what_is_made(setup: SceneSetup) -> tuple[object, ...]:
+    """The part of a setup that samples depend on; the order of labels, which scripts may choose, is of no account."""
+    return setup.seed, replace(setup.output, labels=tuple(sorted(setup.output.labels))), setup.randomizers

@@ -126,7 +126,7 @@ def _starting(scene: bpy.types.Scene) -> Iterator[None]:
     except BaseException as error:
         if not streamed:
             engine.stop_stream()
-        engine.errors.mark(scene.session_uid, getattr(error, "number", None), error)
+        engine.errors.mark(scene.session_uid, error)
         if in_words(error) != engine.errors.last:  # that of the stream is kept already
             engine.errors.note("workers", error)
         raise

@@ -78,7 +78,7 @@ def test_an_error_is_shown_while_what_it_comes_from_is_the_same(scene):
 
 def test_an_error_of_a_randomizer_is_of_the_scene_that_is_marked(scene):
     errors = Errors()
-    errors.mark(scene.session_uid, 0, RandomizeError("gone.", 0))
+    errors.mark(scene.session_uid, RandomizeError("gone.", 0))
     assert errors.of(scene) == {"randomize": "gone."}
     scene.blendtorch.randomizers[0].target_object = None
     assert errors.of(scene) == {}

@@ -5,17 +5,7 @@ import sys
 
 import bpy
 import pytest
-from worker_launches import (  # noqa: F401
-    MARK,
-    addon_preferences,
-    all_run,
-    indices,
-    names,
-    small_scene,
-    temporary_folder,
-    work_until,
-    worker_processes,
-)
+from worker_launches import addon_preferences, small_scene, temporary_folder, work_until  # noqa: F401
 
 import addon_blendtorch
 from addon_blendtorch import workers

@@ -9,17 +9,7 @@ import time
 
 import bpy
 import pytest
-from worker_launches import (  # noqa: F401
-    MARK,
-    addon_preferences,
-    all_run,
-    indices,
-    names,
-    small_scene,
-    temporary_folder,
-    work_until,
-    worker_processes,
-)
+from worker_launches import all_run, indices, names, small_scene, temporary_folder, work_until, worker_processes  # noqa: F401
 
 import addon_blendtorch
 from addon_blendtorch import workers

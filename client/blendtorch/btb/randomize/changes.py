@@ -209,9 +209,8 @@ class Changes:
         else:
             place, before = Place.of(owner), CustomValue.of(owner, key)
             if not before.is_same(value):
-                self._undo.append(
-                    Action(_put_back_custom, (place, key, before))
-                )  # first, for half of an array may be set
+                # Before it is set, for half of an array may be when that fails.
+                self._undo.append(Action(_put_back_custom, (place, key, before)))
                 set_custom(owner, key, value)
                 self._to_evaluate = True
         self._properties.append((place, f'["{bpy.utils.escape_identifier(key)}"]'))
