@@ -4,7 +4,7 @@
 
 from ..labels.check import LabelChecker, check_labels
 from ..recording import RecordingSettings
-from . import randomize, setup
+from . import env, randomize, setup
 from .animation import AnimationController
 from .arguments import parse_blendtorch_args
 from .camera import Camera
@@ -35,6 +35,7 @@ __all__ = [
     "Signal",
     "bbox_coordinates",
     "check_labels",
+    "env",
     "object_coordinates",
     "object_origins",
     "object_visibility",

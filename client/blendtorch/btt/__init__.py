@@ -31,6 +31,7 @@ from ..launch.launcher import BlenderLauncher
 from ..launch.supervisor import Restart
 from ..recording import FieldSchema, Recording, RecordingSettings, RecordingWriter
 from ..wire.curve import CurveKeys
+from . import env
 from .collate import collate
 from .colors import linear_to_srgb, srgb_to_linear
 from .dataset import RemoteIterableDataset
@@ -88,6 +89,7 @@ __all__ = [
     "check_labels",
     "collate",
     "depth_to_rgb",
+    "env",
     "export",
     "find_blender",
     "ids_to_rgb",

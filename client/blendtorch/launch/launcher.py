@@ -223,6 +223,16 @@ class BlenderLauncher:
         monitor = self._monitor  # another thread may close this launcher
         return [] if monitor is None else monitor.states
 
+    def restart(self, btid: int, reason: str) -> None:
+        """Has an instance that hangs ended and started again, by the rules for those that hang; does not wait for it.
+
+        Args:
+            btid: The instance.
+            reason: Why, such as "has not answered for 60 s". Its log says where it hangs.
+        """
+        if (monitor := self._monitor) is not None:  # another thread may close this launcher
+            monitor.condemn(btid, reason)
+
     def cancel(self) -> None:
         """Ends another thread's entering, or the next one, by InstanceError; a search for a Blender is finished before."""
         self._cancelled.set()

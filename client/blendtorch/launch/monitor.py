@@ -87,6 +87,10 @@ class Monitor:
         """Whether all instances have ended, and none will be restarted."""
         return all(btid in self._replaced for btid in range(len(self._supervisors)))
 
+    def condemn(self, btid: int, reason: str) -> None:
+        """Has an instance ended and started again, as one that hangs."""
+        self._supervisors[btid].condemn(reason)
+
     def close(self) -> None:
         """Ends the watch and frees the addresses. What is to be restarted then is not."""
         self._closing.set()

@@ -140,6 +140,11 @@ class Supervisor:
         self._fruitless = 0  # restarts in a row after which no sample came
         self._too_big_since: float | None = None
         self._last_reason = ""
+        self._condemned = ""
+
+    def condemn(self, reason: str) -> None:
+        """Has the running process ended and started again, as one that hangs; for other threads to call."""
+        self._condemned = reason
 
     @property
     def state(self) -> InstanceState:
@@ -248,6 +253,7 @@ class Supervisor:
 
     def _restart(self, reason: str, now: float) -> Restart | None:
         self._vitals = self._too_big_since = None
+        self._condemned = ""
         self._started_at = now
         epoch = self.instance.epoch + 1
         try:
@@ -262,6 +268,10 @@ class Supervisor:
     def _check(self, now: float) -> None:
         """Looks at a running process, and ends it when it has to be."""
         policy, vitals = self._policy, self._vitals
+        if self._condemned:
+            self.instance.request_stacks()
+            self._ending = _Ending(self._condemned, now + STACK_DUMP_S, is_failure=True)
+            return
         if vitals is None:
             # The launcher itself waits for the first hello.
             limit_s = policy.start_timeout_s

@@ -21,6 +21,9 @@ class Kind(StrEnum):
     END = "end"  # instance -> receiver: the script has ended; body: {"made", "final"}
     ERROR = "error"  # instance -> launcher and receivers: the script raised; body: {"error", "traceback"}
     DUPLEX = "duplex"  # either way on a duplex channel; body: dict of fields
+    REQUEST = "request"  # client -> environment; body: {"call": "open", "reset", "step", "render" or "close", ...}
+    REPLY = "reply"  # environment -> client: answer to the request with the same `seq`; body: dict, or null
+    BELL = "bell"  # either way between environment and client: wakes who waits at a mailbox
 
 
 @dataclass(frozen=True, slots=True)

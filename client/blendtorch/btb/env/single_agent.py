@@ -1,0 +1,66 @@
+"""An environment with one agent, as one of many agents with a single one."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...errors import ConfigError
+from ...wire.spaces import flatten, unflatten
+from .base_env import BaseEnv
+from .base_vector_env import BaseVectorEnv
+from .results import has_info, short
+
+
+class SingleAgent(BaseVectorEnv):
+    """Passes on to a `BaseEnv`.
+
+    Args:
+        env: The environment.
+    """
+
+    num_agents = 1
+
+    def __init__(self, env: BaseEnv) -> None:
+        self.env = env
+        self.observation_space = getattr(env, "observation_space", None)  # type: ignore[assignment]
+        self.action_space = getattr(env, "action_space", None)  # type: ignore[assignment]
+        self.max_episode_steps = env.max_episode_steps
+        self.frames_per_step = env.frames_per_step
+        self.metadata = env.metadata
+
+    def reset(self, agents: np.ndarray, rngs: Sequence[np.random.Generator], options: dict[str, Any]) -> Any:
+        """Begins an episode; the infos are a list of one dict."""
+        found = self.env.reset(rngs[0], options)
+        observation, info = found if has_info(self.observation_space, found) else (found, {})
+        return self._batch(observation), [info]
+
+    def step(self, actions: Any, active: np.ndarray) -> tuple:
+        """Plays one step; the infos are a list of one dict."""
+        action = unflatten(self.action_space, [leaf[0] for leaf in flatten(self.action_space, actions)])
+        result = self.env.step(action)
+        if not isinstance(result, tuple) or len(result) not in (4, 5):
+            raise ConfigError(
+                f"{type(self.env).__name__}.step returned {type(result).__name__} {short(result)}, expected a tuple of "
+                "observation, reward, terminated, truncated, and, if you like, an info dict."
+            )
+        observation, reward, terminated, truncated, *info = result
+        return self._batch(observation), [reward], [terminated], [truncated], info or None
+
+    def render(self) -> np.ndarray:
+        """The environment's picture."""
+        return self.env.render()
+
+    def close(self) -> None:
+        """Closes the environment."""
+        self.env.close()
+
+    def _batch(self, observation: Any) -> Any:
+        try:
+            found = flatten(self.observation_space, observation)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"{type(self.env).__name__} returned the observation {short(observation)}, which is not composed as "
+                f"observation_space is: {error}."
+            ) from None
+        return unflatten(self.observation_space, [np.asarray(leaf)[None] for leaf in found])

@@ -1,0 +1,85 @@
+"""Spaces as Gymnasium has them, and whether a value is in one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces as gym_spaces
+
+from ...wire import spaces
+from ...wire.spaces import Space
+
+
+def to_gymnasium(space: Space) -> gymnasium.Space:
+    """Gymnasium's own of a space that an environment has declared."""
+    if isinstance(space, spaces.Dict):
+        return gym_spaces.Dict({key: to_gymnasium(part) for key, part in space.spaces.items()})
+    if isinstance(space, spaces.Tuple):
+        return gym_spaces.Tuple([to_gymnasium(part) for part in space.spaces])
+    if isinstance(space, spaces.Box):
+        return gym_spaces.Box(space.low, space.high, space.shape, space.dtype.type)
+    if isinstance(space, spaces.Discrete):
+        return gym_spaces.Discrete(space.n, start=space.start)
+    if isinstance(space, spaces.MultiDiscrete):
+        return gym_spaces.MultiDiscrete(space.nvec)
+    return gym_spaces.MultiBinary(space.shape[0] if len(space.shape) == 1 else space.shape)
+
+
+def check_action(space: gymnasium.Space, action: Any, name: str = "action") -> Any:
+    """An action as arrays of the dtypes of its space.
+
+    Python's own numbers and lists are converted; arrays must have a dtype that the space's can hold without loss.
+
+    Args:
+        space: The action space; Gymnasium's batch of one for all environments of a vector environment.
+        action: The action.
+        name: How to call it in a message.
+
+    Raises:
+        gymnasium.error.InvalidAction: It is not in the space; says why, and names the space.
+    """
+    if isinstance(space, gym_spaces.Dict):
+        if not isinstance(action, Mapping) or action.keys() != space.spaces.keys():
+            seen = sorted(action) if isinstance(action, Mapping) else type(action).__name__
+            raise _invalid(name, f"{seen}, expected the keys {list(space.spaces)}", space)
+        return {key: check_action(part, action[key], f"{name}[{key!r}]") for key, part in space.spaces.items()}
+    if isinstance(space, gym_spaces.Tuple):
+        if not isinstance(action, tuple | list) or len(action) != len(space.spaces):
+            raise _invalid(name, f"{type(action).__name__}, expected a tuple of {len(space.spaces)}", space)
+        return tuple(
+            check_action(part, item, f"{name}[{i}]")
+            for i, (part, item) in enumerate(zip(space.spaces, action, strict=True))
+        )
+    is_typed = isinstance(action, np.ndarray | np.generic)
+    try:
+        array = np.asarray(action)
+    except ValueError:
+        raise _invalid(name, f"{action!r}, which is no array", space) from None
+    if array.shape != space.shape:
+        raise _invalid(name, f"an array of shape {array.shape}, expected {space.shape}", space)
+    if not np.can_cast(array.dtype, space.dtype, "safe" if is_typed else "same_kind"):
+        hint = f" Convert it: action.astype(np.{space.dtype})." if array.dtype.kind in "iuf" else ""
+        raise _invalid(name, f"of dtype {array.dtype}, expected {space.dtype}.{hint}", space)
+    array = array.astype(space.dtype, copy=False)
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        raise _invalid(name, f"{array}, which has NaN", space)
+    low, high = _bounds(space)
+    if (array < low).any() or (array > high).any():
+        raise _invalid(name, f"{array}, which is out of bounds", space)
+    return array
+
+
+def _bounds(space: gymnasium.Space) -> tuple[Any, Any]:
+    if isinstance(space, gym_spaces.Box):
+        return space.low, space.high
+    if isinstance(space, gym_spaces.Discrete):
+        return space.start, space.start + space.n - 1
+    if isinstance(space, gym_spaces.MultiDiscrete):
+        return space.start, space.start + space.nvec - 1
+    return 0, 1
+
+
+def _invalid(name: str, what: str, space: gymnasium.Space) -> gymnasium.error.InvalidAction:
+    text = what if len(what) < 500 else f"{what[:500]}..."
+    return gymnasium.error.InvalidAction(f"{name} is {text}. The action space is {space}.")
