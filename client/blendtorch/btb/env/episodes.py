@@ -57,7 +57,7 @@ class Episodes:
         done: Whose episode is over and not followed by another yet, (M,) bool.
         steps: How many steps each agent's episode has had, (M,) int64.
         returns: The sum of the rewards of each agent's episode, (M,) float64.
-        finished: How many episodes are over.
+        finished: How many episodes have come to their end since the client has opened the environment.
         last_return: The return of the last one of them; NaN before.
     """
 
@@ -77,16 +77,20 @@ class Episodes:
         self._seeds = [0] * self.num_agents
         self._numbers = [0] * self.num_agents
         self._all = np.ones(self.num_agents, np.bool_)
+        self.count_anew()
         self.forget()
 
+    def count_anew(self) -> None:
+        """No episode has been finished yet: a client begins."""
+        self.finished = 0
+        self.last_return = float("nan")
+
     def forget(self) -> None:
-        """Nobody has begun an episode, and nothing is over."""
+        """Nobody has begun an episode, and nothing is over; those that were finished still count."""
         self.begun = np.zeros(self.num_agents, np.bool_)
         self.done = np.zeros(self.num_agents, np.bool_)
         self.steps = np.zeros(self.num_agents, np.int64)
         self.returns = np.zeros(self.num_agents)
-        self.finished = 0
-        self.last_return = float("nan")
 
     def reset(self, agents: np.ndarray, seeds: list[int], numbers: list[int], options: dict[str, Any]) -> Infos:
         """Begins given episodes; the observations are then in `arrays`.

@@ -49,15 +49,17 @@ class Agent:
 class PhysicsAgents:
     """Copies of a collection with rigid bodies and constraints, played by the same frames.
 
-    Blender plays physics as a whole: it begins at the first frame, and an active body cannot be moved on the way. What does
-    work is to make a body kinematic for a frame, in which it goes where its object is put. So an agent's start takes effect
-    in the first frame of its next step: there it is held, whatever its action is. In the second frame its damping is
-        1, which takes away the speed with which it came there (exactly, with one substep a frame; with more, that
-        frame is slower than it would be). All episodes begin like this.
+    Blender plays physics as a whole: it begins at the first frame, and an active body cannot be moved on the way. What
+    does work is to make a body kinematic for a frame, in which it goes where its object is put. So an agent's start takes
+    effect in the first frame of its next step: there it is held, whatever its action is. In the second frame its damping is
+    full, which takes away the speed with which it came there (exactly, with one substep a frame; with more, that frame is
+    slower than it would be). All episodes begin like this.
 
-    The same seeds and actions give the same episodes, bit for bit, with the same number of agents. With another number of
-    agents they do so until one of them begins anew while others go on: from then on Bullet, Blender's physics engine, may
-    solve the constraints of the others in another order, which changes the last digits. Two things are up to the scene:
+    The same seeds and actions give the same episodes, bit for bit, whatever the number of Blenders, if each has the same
+    number of agents. With another number the last digits differ: Bullet, Blender's physics engine, solves constraints in an
+    order that depends on its list of bodies, in which those that were held are moved.
+
+    Two things are up to the scene:
 
     - `offset` changes nothing that is computed: it lies along an axis in which nothing moves, or is 0.
     - Agents do not touch each other: their rigid bodies' collision collections see to that, or the offset does.
@@ -85,8 +87,8 @@ class PhysicsAgents:
         first = Agent({obj.name: obj for obj in originals}, np.zeros(3))
         if not first.bodies or self._frames.scene.rigidbody_world is None:
             raise SceneError(
-                f"collection {collection.name!r} has no active rigid body (Physics > Rigid Body, type Active), which agents "
-                "consist of."
+                f"collection {collection.name!r} has no active rigid body (Physics > Rigid Body, type Active): agents "
+                "consist of such."
             )
         if children := [name for name, body in first.bodies.items() if body.parent is not None]:
             raise SceneError(f"the rigid bodies {children} have a parent, which agents' bodies must not have.")

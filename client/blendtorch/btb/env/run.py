@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,13 @@ _WAIT_S = 0.003
 _PAUSE_S = 0.001
 
 Environment = BaseEnv | BaseVectorEnv
+Maker = Environment | Callable[..., Environment]
+
+# What `run` hands over to, in place of serving.
+_taker: Callable[[Maker, bool], None] | None = None
 
 
-def run(env: Environment | Callable[..., Environment], *, real_time: bool = False) -> None:
+def run(env: Maker, *, real_time: bool = False) -> None:
     """Serves an environment to Gymnasium, at the socket "ENV" of the launch, until the client's process ends.
 
     In background mode this does not return. In a window it returns at once, and requests are served between Blender's own
@@ -43,12 +48,15 @@ def run(env: Environment | Callable[..., Environment], *, real_time: bool = Fals
     Raises:
         ConfigError: What the environment declares cannot be, or it takes no such options.
     """
+    if _taker is not None:
+        _taker(env, real_time)
+        return
     session = current_session()
     if session is None or session.script_args is None:
         parse_blendtorch_args()
         session = current_session()
     assert session is not None
-    made = env if isinstance(env, BaseEnv | BaseVectorEnv) else _make(env, _options(session))
+    made = make_env(env, {} if isinstance(env, BaseEnv | BaseVectorEnv) else _options(session))
     args = session.args
     server = EnvServer(
         made,
@@ -65,6 +73,39 @@ def run(env: Environment | Callable[..., Environment], *, real_time: bool = Fals
             server.serve(None)
             session.published = server.steps
     bpy.app.timers.register(lambda: _serve_in_window(server, session))
+
+
+@contextmanager
+def handed_over(take: Callable[[Maker, bool], None]) -> Iterator[None]:
+    """Within, `run` serves nothing and returns at once: whoever executes a script for its environment serves that itself.
+
+    Args:
+        take: Called with what `run` was given: the environment or what makes it, and `real_time`.
+    """
+    global _taker
+    before, _taker = _taker, take
+    try:
+        yield
+    finally:
+        _taker = before
+
+
+def make_env(env: Maker, options: dict[str, Any]) -> Environment:
+    """The environment that `run` was given, or is made by what it was given.
+
+    Args:
+        env: What `run` takes.
+        options: Keyword arguments for what makes it.
+
+    Raises:
+        ConfigError: Something else is made.
+    """
+    made = env if isinstance(env, BaseEnv | BaseVectorEnv) else env(**options)
+    if not isinstance(made, BaseEnv | BaseVectorEnv):
+        raise ConfigError(
+            f"btb.env.run was given {env!r}, which makes a {type(made).__name__}, expected a BaseEnv or a BaseVectorEnv."
+        )
+    return made
 
 
 def _serve_in_window(server: EnvServer, session: Session) -> float:
@@ -86,12 +127,3 @@ def _options(session: Session) -> dict[str, Any]:
     if not isinstance(options, dict):
         raise ConfigError(f"{OPTIONS} is followed by {options!r}, expected a JSON object.")
     return options
-
-
-def _make(make: Callable[..., Environment], options: dict[str, Any]) -> Environment:
-    made = make(**options)
-    if not isinstance(made, BaseEnv | BaseVectorEnv):
-        raise ConfigError(
-            f"btb.env.run was given {make!r}, which makes a {type(made).__name__}, expected a BaseEnv or a BaseVectorEnv."
-        )
-    return made

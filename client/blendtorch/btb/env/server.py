@@ -51,6 +51,7 @@ class EnvServer:
         env: The environment.
         episodes: Its episodes.
         steps: How many steps were played.
+        last_error: What a call, or a step that the clock has asked for, has failed with last; None while none has.
     """
 
     def __init__(
@@ -68,6 +69,8 @@ class EnvServer:
         self.btid = btid
         self.episodes = Episodes(SingleAgent(env) if isinstance(env, BaseEnv) else env)
         self.steps = 0
+        self.last_error: Exception | None = None
+        self._is_open = False
         self._step_s = Frames(bpy.context.scene).step_s * env.frames_per_step
         self._real_time_by_default = real_time
         self._real_time: RealTime | None = None
@@ -100,7 +103,7 @@ class EnvServer:
     @property
     def has_client(self) -> bool:
         """Whether a client has opened the environment and not closed it."""
-        return self._real_time is not None or bool(self.episodes.begun.any())
+        return self._is_open
 
     def serve(self, timeout_s: float | None) -> bool:
         """Serves what is asked next, and in real time what the clock asks for.
@@ -139,6 +142,10 @@ class EnvServer:
             PeerTimeout: The client did not take the message within `duration_s` seconds.
         """
         self._socket.send(Message(Kind.ERROR, body, self.btid, seq=self._number), duration_s)
+
+    def publish_end(self) -> None:
+        """Tells the client, if there is one, that it will be answered no more; it need not wait in vain."""
+        self._socket.try_send(Message(Kind.END, {}, self.btid, seq=self._number))
 
     def ready(self) -> bool:
         """Always true: an environment does nothing but answer."""
@@ -190,6 +197,7 @@ class EnvServer:
         try:
             reply = act()
         except Exception as error:
+            self.last_error = error
             self.episodes.forget()  # nobody knows in what state the scene is: only a reset helps
             if act == self._tick and self._waiting is None:
                 self._untold = error  # nobody waits for an answer now
@@ -258,6 +266,8 @@ class EnvServer:
         real_time = self._real_time_by_default if real_time is None else bool(real_time)
         self._real_time = RealTime(episodes, self._step_s) if real_time else None
         self._waiting = None
+        self._is_open = True
+        episodes.count_anew()
         self._drop_mailbox()
         if self._shm and request.get("host") and request["host"] == host_id():
             self._mailbox = self._make_mailbox()
@@ -314,6 +324,7 @@ class EnvServer:
 
     def _close(self, request: dict[str, Any]) -> None:
         self.episodes.forget()
+        self._is_open = False
         self._real_time = None
         self._drop_mailbox()
 

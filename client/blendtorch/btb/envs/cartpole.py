@@ -11,6 +11,7 @@ import numpy as np
 
 from blendtorch import btb
 from blendtorch.btb.env import spaces
+from blendtorch.btb.viewport import find_viewport
 
 MAX_SPEED = 3.0  # of the cart, m/s, at action 1
 MOTOR_FORCE = 20.0  # N; what Blender calls the motor's Max Impulse acts as a force
@@ -18,6 +19,9 @@ LIMITS = (2.4, np.radians(12))  # of the position (m) and the angle (rad)
 START = 0.05  # the largest distance (m) and angle (rad) to begin with
 HINGE_HEIGHT, POLE_LENGTH = 0.75, 1.2
 HERTZ = 50
+# Colours, scene-linear.
+GREY, BLUE, ORANGE = (0.1, 0.1, 0.1, 1), (0.1, 0.3, 0.8, 1), (1, 0.3, 0.02, 1)
+BACKGROUND = (0.75, 0.8, 0.85)
 
 
 class CartPole(btb.env.BaseVectorEnv):
@@ -110,34 +114,48 @@ def build_scene(substeps: int, iterations: int) -> bpy.types.Collection:
     collection = bpy.data.collections.new("CartPole")
     scene.collection.children.link(collection)
 
-    track = add_body(scene.collection, "Track", (0, 0, 0.35), (6, 0.1, 0.05), "PASSIVE", (0.3, 0.3, 0.3, 1))
-    cart = add_body(collection, "Cart", (0, 0, 0.5), (0.6, 0.4, 0.2), "ACTIVE", (0.1, 0.3, 0.8, 1), mass=1)
+    # To Bullet, a body is a box as large as its mesh, around its origin. What one sees may lie above that.
+    seen_cart = (((0.6, 0.4, 0.1), 0.1), ((0.14, 0.14, 0.1), 0.2))
+    track = add_body(scene.collection, "Track", (0, 0, 0.35), [((6, 0.1, 0.05), 0.175)], "PASSIVE", GREY)
+    cart = add_body(collection, "Cart", (0, 0, 0.5), seen_cart, "ACTIVE", BLUE, mass=1)
     upright, _ = pole_pose(0, 0)
-    pole = add_body(collection, "Pole", upright, (0.06, 0.06, POLE_LENGTH), "ACTIVE", (0.9, 0.5, 0.1, 1), mass=0.2)
+    pole = add_body(collection, "Pole", upright, [((0.06, 0.06, POLE_LENGTH), 0)], "ACTIVE", ORANGE, mass=0.2)
     add_constraint(collection, "Slider", "SLIDER", track, cart, (0, 0, 0.5))
     motor = add_constraint(collection, "Motor", "MOTOR", cart, track, (0, 0, 0.5))  # in this order + is along x
     motor.use_motor_lin, motor.motor_lin_target_velocity, motor.motor_lin_max_impulse = True, 0, MOTOR_FORCE
     add_constraint(collection, "Hinge", "HINGE", cart, pole, (0, 0, HINGE_HEIGHT), rotation=(np.pi / 2, 0, 0))
 
-    camera = bpy.data.objects["Camera"]
-    camera.location, camera.rotation_euler = (0, -7, 1), (np.pi / 2, 0, 0)
+    set_view()
     return collection
+
+
+def set_view() -> None:
+    """Places the camera so that it sees the cart wherever it may go, and has the viewport look through it."""
+    btb.Camera(bpy.data.objects["Camera"]).look_at((0, 0, 1.1), (0, -7.3, 2.2))
+    if (found := find_viewport()) is not None:
+        space, _ = found
+        space.region_3d.view_perspective = "CAMERA"
+        space.shading.background_type, space.shading.background_color = "VIEWPORT", BACKGROUND
 
 
 def add_body(
     collection: bpy.types.Collection,
     name: str,
     location: tuple,
-    size: tuple[float, float, float],
+    boxes: Sequence[tuple[tuple[float, float, float], float]],
     kind: str,
     color: tuple,
     mass: float = 1.0,
 ) -> bpy.types.Object:
-    """Adds a box that is a rigid body and collides with nothing: all that holds it are constraints."""
-    corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * np.array(size) / 2
-    faces = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
+    """Adds a rigid body that collides with nothing: all that holds it are constraints.
+
+    Its mesh are boxes, each of a size and at a height above the origin.
+    """
+    unit = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) / 2
+    faces = np.array([(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)])
+    corners = np.concatenate([unit * size + (0, 0, height) for size, height in boxes])
     mesh = bpy.data.meshes.new(name)
-    mesh.from_pydata(corners.tolist(), [], faces)
+    mesh.from_pydata(corners.tolist(), [], np.concatenate([faces + 8 * i for i in range(len(boxes))]).tolist())
     obj = bpy.data.objects.new(name, mesh)
     obj.location, obj.color = location, color
     material = bpy.data.materials.new(name)

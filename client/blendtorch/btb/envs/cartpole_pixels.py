@@ -16,11 +16,12 @@ SIZE = 84
 class CartPolePixels(CartPole):
     """A pole on a cart, seen by a camera that does not move.
 
-    Observations are (84, 84, 3) uint8, sRGB: the last picture in the first channel, and the two before it in the others, in
-    shades of grey, so that speeds can be seen. All else is as in `CartPole`, of which it has one.
+    Observations are (84, 84, 3) uint8, sRGB, first row at the top. One picture does not show speeds: put
+    `gymnasium.wrappers.FrameStackObservation` around it. All else is as in `CartPole`, of which it has one.
 
     Args:
-        substeps, iterations: As of `CartPole`.
+        substeps: As of `CartPole`.
+        iterations: As of `CartPole`.
     """
 
     observation_space = spaces.Box(0, 255, (SIZE, SIZE, 3), np.uint8)
@@ -29,24 +30,18 @@ class CartPolePixels(CartPole):
         super().__init__(1, substeps, iterations)
         camera = btb.Camera(bpy.data.objects["Camera"], shape=(SIZE, SIZE))
         self._eye = btb.OffScreenRenderer(camera, mode="rgb", samples=1)
-        self._pictures = np.zeros((1, SIZE, SIZE, 3), np.uint8)
+        self._picture = np.zeros((SIZE, SIZE, 3), np.uint8)
 
     def reset(self, agents: np.ndarray, rngs: Sequence[np.random.Generator], options: dict[str, Any]) -> np.ndarray:
-        """Begins as `CartPole` does; all channels are the first picture."""
+        """Begins as `CartPole` does."""
         super().reset(agents, rngs, options)
         bpy.context.view_layer.update()
-        self._pictures[:] = self._look()[..., None]
-        return self._pictures
+        return self._eye.render(self._picture)[None]
 
     def step(self, actions: np.ndarray, active: np.ndarray) -> tuple:
         """Plays a step, and takes a picture."""
         _, *rest = super().step(actions, active)
-        self._pictures[..., 1:] = self._pictures[..., :-1].copy()
-        self._pictures[..., 0] = self._look()
-        return self._pictures, *rest
-
-    def _look(self) -> np.ndarray:
-        return self._eye.render().mean(2).astype(np.uint8)
+        return self._eye.render(self._picture)[None], *rest
 
 
 if __name__ == "__main__":
