@@ -49,7 +49,7 @@ test-gui: install gui ## tests in a real window; installs Debians with Blender i
 	.venv/bin/python $(PYTEST) tests/gui
 
 panel-screenshots: install gui ## makes the pictures of docs/panel.md anew, in the window, by the steps of the test
-	BLENDTORCH_PANEL_IMAGES=docs/images .venv/bin/python $(PYTEST) tests/gui/test_addon_window.py -k "5.2 and (zip or right_click)"
+	BLENDTORCH_PANEL_IMAGES=docs/images .venv/bin/python $(PYTEST) tests/gui -k "5.2 and (zip or right_click or cart_pole)"
 
 lint: install ## ruff and mypy, as pre-commit and CI run them
 	.venv/bin/ruff check .

@@ -6,7 +6,8 @@ forget_replaced()  # before anything is imported from it
 
 from . import (  # noqa: E402
     context_menu,
-    engine,
+    engine_registration,
+    environment_operators,
     error_operators,
     escape,
     list_operators,
@@ -31,7 +32,7 @@ _MODULES = (
     preferences,
     presets,
     saved,
-    engine,
+    engine_registration,
     on_disk,
     workers,
     escape,
@@ -40,6 +41,7 @@ _MODULES = (
     randomize_operators,
     preview,
     workers_operators,
+    environment_operators,
     list_operators,
     error_operators,
     panels,

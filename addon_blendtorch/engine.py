@@ -10,11 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import bpy
-from bpy.app.handlers import persistent
 
 from blendtorch.btb import setup as btb_setup
 from blendtorch.btb.session import current_session
-from blendtorch.btb.setup import SceneSetup
 from blendtorch.errors import SceneError
 from blendtorch.hub import HubStats, SampleHub
 from blendtorch.wire.curve import CurveKeys
@@ -87,7 +85,12 @@ class Engine:
     def state(self) -> State:
         """What runs now."""
         return State(
-            self.endpoint is not None, self.making.is_recording, self._jobs.running, self._workers, self._shown.is_shown
+            stream=self.endpoint is not None,
+            recording=self.making.is_recording,
+            preview=self._jobs.name == "preview",
+            workers=self._workers,
+            environment=self._jobs.name == "environment",
+            shown=self._shown.is_shown,
         )
 
     @property
@@ -115,7 +118,8 @@ class Engine:
         """
         if self.state.stream:
             raise SceneError("the stream runs already. Stop it first.")
-        with self._starting("stream", scene) as setup:
+        with self._starting("stream", scene):
+            setup = to_setup(scene)
             self.making.begin(setup, scene.session_uid)
             endpoint = endpoint_of(setup.stream, cache_folder())
             self._had_keys = self._had_keys or endpoint.curve is not None
@@ -147,7 +151,8 @@ class Engine:
         """
         if self.making.is_recording:
             raise SceneError("a recording runs already. Stop it first.")
-        with self._starting("recording", scene) as setup:
+        with self._starting("recording", scene):
+            setup = to_setup(scene)
             settings = btb_setup.recording_settings(setup)
             self.making.check_same(setup)
             self.making.begin(setup, scene.session_uid)
@@ -207,7 +212,7 @@ class Engine:
 
     def stop_all(self, notice: str = "") -> None:
         """Stops everything and puts the scene back. Never raises: what goes wrong is in `errors`."""
-        self.errors.attempt("preview", self._jobs.end)
+        self.errors.attempt(self._jobs.name, self._jobs.end)
         for stop in list(self.on_stop):
             self.errors.attempt("workers", stop)
         self.errors.attempt("recording", self.stop_recording)
@@ -232,8 +237,8 @@ class Engine:
         if self.state.running:
             raise SceneError("samples are being made. Stop that first (Esc).")
         uid = scene.session_uid
-        with self._starting("randomize", scene) as setup:
-            index = self._shown.show_next(setup, uid, lambda _, error: self.errors.mark(uid, error))
+        with self._starting("randomize", scene):
+            index = self._shown.show_next(to_setup(scene), uid, lambda _, error: self.errors.mark(uid, error))
         self._handlers.register()
         self.notice = f"The scene is shown as sample {index} has it."
         return index
@@ -265,22 +270,22 @@ class Engine:
 
     # Jobs
 
-    def start_job(self, name: str, scene: bpy.types.Scene, make: Callable[[SceneSetup], Job]) -> None:
+    def start_job(self, name: str, scene: bpy.types.Scene, make: Callable[[], Job]) -> None:
         """Does something by and by; samples are not made meanwhile.
 
         Raises:
             SceneError, ConfigError: What is set up does not serve, or another job runs.
         """
-        if self._jobs.running:
+        if self.state.preview:
             raise SceneError("a preview is being made. Wait for it, or stop it (Esc).")
-        with self._starting(name, scene) as setup:
+        with self._starting(name, scene):
             self.making.put_back()
-            self._jobs.start(make(setup))
+            self._jobs.start(make())
         self._wake()
 
     def stop_job(self) -> None:
         """Ends the job that runs, if one does."""
-        self.errors.attempt("preview", self._jobs.end)
+        self.errors.attempt(self._jobs.name, self._jobs.end)
         self._settle()
 
     # The turn
@@ -315,11 +320,11 @@ class Engine:
             self.errors.note("stream", error)
             self.stop_all()
             made = 0
-        return self._pace.end(made > 0 or self._jobs.running) if self.state.running else None
+        return self._pace.end(made > 0 or self._jobs.is_busy) if self.state.running else None
 
     def _note_failed(self, job: Job, error: BaseException) -> None:
         self.errors.mark(job.scene_uid, error)
-        self.errors.note("preview", error)
+        self.errors.note(job.name, error)
 
     def _stop_making(self, error: BaseException) -> None:
         """Ends what needs samples that cannot be made."""
@@ -335,11 +340,13 @@ class Engine:
     # Beginning and ending
 
     @contextmanager
-    def _starting(self, name: str, scene: bpy.types.Scene) -> Iterator[SceneSetup]:
-        """Gives what is set up for a scene, which is put back before, and made the context's.
+    def _starting(self, name: str, scene: bpy.types.Scene) -> Iterator[None]:
+        """Within, a scene, which is put back before, is the context's.
 
         Errors of before are forgotten; one that is raised inside is kept, and what nothing needs then is let go.
         """
+        if self.state.environment:
+            raise SceneError("an environment runs, and plays the frames of the scene itself. Stop it first (Esc).")
         if name in ("stream", "recording"):
             self.making.check_scene(scene.session_uid)
         self.reset()
@@ -348,7 +355,7 @@ class Engine:
         uid, before = scene.session_uid, dict(self.errors.by_name)
         try:
             with scene_context(uid):
-                yield to_setup(scene)
+                yield
             self.note_started(name, before)
         except BaseException as error:
             self.errors.mark(uid, error)
@@ -387,29 +394,3 @@ class Engine:
 
 
 engine = Engine()
-
-
-@persistent
-def _on_load(*args: object) -> None:
-    engine.leave_file()
-
-
-@persistent
-def _on_undo(*args: object) -> None:
-    engine.after_undo()
-
-
-_HANDLERS = (("load_pre", _on_load), ("undo_post", _on_undo), ("redo_post", _on_undo))
-
-
-def register() -> None:
-    """Hears of loading and undo. What else the engine needs of Blender is there only while something runs."""
-    for event, handler in _HANDLERS:
-        getattr(bpy.app.handlers, event).append(handler)
-
-
-def unregister() -> None:
-    """Stops everything, before the add-on goes: no thread, socket, timer, handler, key or process is left."""
-    for event, handler in _HANDLERS:
-        getattr(bpy.app.handlers, event).remove(handler)
-    engine.end()

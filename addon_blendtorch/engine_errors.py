@@ -18,7 +18,8 @@ NO_TIMERS = (
 )
 """What is told when something is started where it will not go on."""
 
-# What all errors may come from; those of the stream, the recording and the workers from their own settings, too.
+# What all errors but an environment's may come from; those of the stream, the recording and the workers from their own
+# settings, too.
 _SHARED = ("seed", "output", "randomizers")
 _TRACEBACK = re.compile(r"\nTraceback \(most recent call last\):(\n +.*)*")
 
@@ -27,7 +28,7 @@ class Errors:
     """What has gone wrong since something was started.
 
     Attributes:
-        by_name: In words, by what it is about: "stream", "recording", "preview", "randomize" or "workers".
+        by_name: In words, by what it is about: "stream", "recording", "preview", "randomize", "workers" or "environment".
         last: The latest of them; "" if there is none.
         traceback: That of the latest.
     """
@@ -96,7 +97,8 @@ class Errors:
 
     def _is_outdated(self, name: str, scene: bpy.types.Scene, now: dict[str, object]) -> bool:
         uid, then = self._settings.get(name, (None, {}))
-        return uid == scene.session_uid and any(then[part] != now[part] for part in (*_SHARED, name) if part in now)
+        parts = (name,) if name == "environment" else (*_SHARED, name)
+        return uid == scene.session_uid and any(then[part] != now[part] for part in parts if part in now)
 
     def _keep(self, name: str, words: str) -> None:
         self.by_name[name] = self.last = words
@@ -133,7 +135,13 @@ def _set_up(scene: bpy.types.Scene) -> dict[str, object]:
     """What the panel is set to, to be compared. In a fifth of the time that a `SceneSetup` takes: panels ask for it."""
     settings = scene.blendtorch
     sections = {name: _values(getattr(settings, name)) for name in btb_setup.SECTIONS}
-    return {"seed": settings.seed, "randomizers": [entry_to_json(entry) for entry in settings.randomizers], **sections}
+    text, environment = scene.blendtorch_environment.text, _values(scene.blendtorch_environment)
+    return {
+        "seed": settings.seed,
+        "randomizers": [entry_to_json(entry) for entry in settings.randomizers],
+        "environment": [text.name if text is not None else "", *environment],
+        **sections,
+    }
 
 
 def _values(group: bpy.types.PropertyGroup) -> list[object]:

@@ -22,6 +22,8 @@ class Events:
 
     def undo_pre(self) -> None:
         """Blender's data will be replaced by that of before."""
+        if self._engine.state.environment:  # it holds on to objects that are gone then
+            self._engine.notice = "The environment was stopped, for something was undone or redone."
         self._engine.stop_job()
         self._engine.put_back()
 

@@ -1,4 +1,4 @@
-"""Something that is done by and by, before samples are made again: the preview."""
+"""Something that is done by and by, while no samples are made: the preview, an environment."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -8,10 +8,16 @@ class Job(Protocol):
     """What is done.
 
     Attributes:
+        name: "preview" or "environment": what its errors are about.
         scene_uid: The `session_uid` of the scene that it is about.
+        is_busy: Whether the next step is due at once.
     """
 
+    name: str
     scene_uid: int
+
+    @property
+    def is_busy(self) -> bool: ...
 
     def step(self) -> bool:
         """Does a part of it; returns whether all is done."""
@@ -35,6 +41,16 @@ class Jobs:
     def running(self) -> bool:
         """Whether one runs."""
         return self._job is not None
+
+    @property
+    def name(self) -> str:
+        """What the one that runs is; "" if none does."""
+        return "" if self._job is None else self._job.name
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether one runs whose next step is due at once."""
+        return self._job is not None and self._job.is_busy
 
     def start(self, job: Job) -> None:
         """Has it done by `step`."""

@@ -12,6 +12,7 @@ class State:
         recording: Samples are recorded.
         preview: The pictures of the preview are being made.
         workers: Workers' samples are taken.
+        environment: An environment is served, and plays the scene's frames.
         shown: The scene shows what *Randomize once* has made of it.
     """
 
@@ -19,6 +20,7 @@ class State:
     recording: bool = False
     preview: bool = False
     workers: bool = False
+    environment: bool = False
     shown: bool = False
 
     @property
@@ -29,4 +31,4 @@ class State:
     @property
     def running(self) -> bool:
         """Whether there is something to stop."""
-        return self.stream or self.recording or self.preview or self.workers
+        return self.stream or self.recording or self.preview or self.workers or self.environment

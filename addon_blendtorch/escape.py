@@ -16,7 +16,8 @@ class BLENDTORCH_OT_stop(bpy.types.Operator):
     bl_idname = "blendtorch.stop"
     bl_label = "Stop Everything"
     bl_description = (
-        "Stop streaming, recording, the preview and the workers, and put the scene back as it was. Key: Esc"
+        "Stop streaming, recording, the preview and the workers, and put the scene back as it was; stop an environment. "
+        "Key: Esc"
     )
     bl_options: ClassVar[set[str]] = {"REGISTER"}
 

@@ -11,6 +11,7 @@ GROUPS = (
     ("blendtorch.stream_start", "blendtorch.stream_stop", "blendtorch.copy_client_snippet"),
     ("blendtorch.record_start", "blendtorch.record_stop"),
     ("blendtorch.workers_launch", "blendtorch.workers_stop"),
+    ("blendtorch.environment_start", "blendtorch.environment_stop"),
     ("blendtorch.stop", "blendtorch.show_traceback", "blendtorch.check_installation"),
 )
 """The operators of the menu, in its order, with lines between the groups: those that need nothing to be chosen first."""

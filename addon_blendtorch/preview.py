@@ -17,6 +17,7 @@ from .engine import engine
 from .engine_errors import in_words
 from .preview_picture import grid, png, with_boxes
 from .preview_text import text_mask
+from .properties import to_setup
 from .redraw import redraw, redraw_image_editors
 from .scenes import scene_context
 
@@ -36,8 +37,13 @@ class PreviewJob:
         scene_uid: The scene's `session_uid`.
 
     Attributes:
+        name: What its errors are about.
         scene_uid: The same.
+        is_busy: Always true: it is done as fast as may be.
     """
+
+    name = "preview"
+    is_busy = True
 
     def __init__(self, setup: SceneSetup, scene_uid: int) -> None:
         # Boxes are shown also where samples have none.
@@ -99,7 +105,7 @@ class BLENDTORCH_OT_preview(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         scene = context.scene
         try:
-            engine.start_job("preview", scene, lambda setup: PreviewJob(setup, scene.session_uid))
+            engine.start_job("preview", scene, lambda: PreviewJob(to_setup(scene), scene.session_uid))
         except BlendTorchError as error:
             self.report({"ERROR"}, in_words(error))
             return {"CANCELLED"}

@@ -24,6 +24,9 @@ class BLENDTORCH_OT_randomize_once(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
+        if engine.state.environment:
+            cls.poll_message_set("An environment runs: stop it first (Esc)")
+            return False
         if engine.state.running:
             cls.poll_message_set("Samples are being made: stop that first (Esc)")
             return False

@@ -2,7 +2,9 @@
 
 import errno
 import os
+import socket
 import tempfile
+import time
 from dataclasses import dataclass
 
 from blendtorch.btb.setup import StreamSettings
@@ -13,6 +15,7 @@ from blendtorch.wire.curve import CurveKeys, needs_curve
 from blendtorch.wire.owned_folder import OwnedFolder, make_folder
 
 _SOCKET_PATH_LIMIT = 107  # bytes, of a Unix domain socket's path
+_LETS_GO_S = 0.3  # within which ZeroMQ lets go of a port that it was told to close
 
 
 @dataclass
@@ -89,6 +92,26 @@ def endpoint_of(settings: StreamSettings, folder: str | os.PathLike | None = Non
     address = f"tcp://{'0.0.0.0' if host == '*' else host}:{settings.port or '*'}"
     keys = CurveKeys.generate() if needs_curve(address) else None
     return Endpoint(address, settings.transport != "tcp", keys)
+
+
+def check_free(settings: StreamSettings) -> None:
+    """Tells that a TCP port is taken, where what is to be bound there takes long to make, or changes the scene.
+
+    Raises:
+        AddressError: It cannot be bound; says what to do about it in the panel.
+    """
+    deadline = time.monotonic() + _LETS_GO_S
+    while True:
+        try:
+            with socket.socket() as probe:
+                if os.name == "posix":  # connections that were closed lately are no reason, for ZeroMQ neither
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((settings.bind_addr, settings.port))
+                return
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                raise AddressError(in_words(AddressError(error.errno, str(error)), settings)) from error
+        time.sleep(_LETS_GO_S / 30)
 
 
 def folder_in(parent: str | os.PathLike | None) -> OwnedFolder:

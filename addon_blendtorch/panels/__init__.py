@@ -2,7 +2,7 @@
 
 import bpy
 
-from . import main, messages, output, randomizers, recording, stream, workers
+from . import environment, main, messages, output, randomizers, recording, stream, workers
 
 CLASSES = (
     *main.CLASSES,
@@ -11,6 +11,7 @@ CLASSES = (
     *randomizers.CLASSES,
     *recording.CLASSES,
     *workers.CLASSES,
+    *environment.CLASSES,
     *messages.CLASSES,
 )
 register, unregister = bpy.utils.register_classes_factory(CLASSES)

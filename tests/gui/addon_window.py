@@ -11,7 +11,7 @@ from PIL import Image
 from .window import BlenderError, Rectangle, Window, wait_for
 
 # The headers in the tab, from the top.
-PANELS = ("BlendTorch", "Stream", "Output", "Randomizers", "Recording", "Workers")
+PANELS = ("BlendTorch", "Stream", "Output", "Randomizers", "Recording", "Workers", "Environment")
 # What is behind the + of the randomizers, from the top.
 MENU = ("Location in Box", "Location in Sphere", "Location on Surface", "Rotation", "Scale", "Look At", "Visibility")
 # Where buttons are looked for: parts of the sidebar's width. Fields have their names on the left.

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_env import WAIT_S, FakeEnv
 from hubs import Client, Window, hub_threads
 from hypothesis import settings
 from instances import FakeInstance, Sample
 from loader_samples import Start, fields
 from reuse_streams import MakeTap, Tap
 
+from blendtorch.btt.env.connection import EnvConnection
 from blendtorch.hub import SampleHub
 from blendtorch.wire.sockets import MessageSocket
 from tests.leftovers import owners
@@ -49,6 +51,35 @@ def instance(tmp_path: Path) -> Iterator[Callable[..., FakeInstance]]:
 
     def start(samples: Iterable[Sample], transport: str = "shm", **options: Any) -> FakeInstance:
         made.append(FakeInstance(samples, tmp_path, transport, **options))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def fake_env(tmp_path: Path) -> Iterator[Callable[..., FakeEnv]]:
+    """Serves environments without Blender: `fake_env(num_agents=2, mailbox=False, ...)`, see `FakeEnv`."""
+    made: list[FakeEnv] = []
+
+    def start(**options: Any) -> FakeEnv:
+        made.append(FakeEnv(tmp_path, btid=len(made), **options))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def connect(fake_env: Callable[..., FakeEnv]) -> Iterator[Callable[..., EnvConnection]]:
+    """Connects to an environment, and opens it: `connect(fake, "SameStep")`."""
+    made: list[EnvConnection] = []
+
+    def start(fake: FakeEnv, autoreset: str = "Disabled", check: Callable[[], None] = lambda: None) -> EnvConnection:
+        made.append(EnvConnection(fake.address, 3, None, check))
+        made[-1].open(autoreset, None, WAIT_S)
         return made[-1]
 
     yield start

@@ -24,6 +24,25 @@ def imports(source: str, module: str, is_package: bool = False) -> set[str]:
     return found
 
 
+def imports_from_the_package_by_its_name(source: str) -> set[str]:
+    """Modules of BlendTorch that are imported absolutely."""
+    nodes = list(ast.walk(ast.parse(source)))
+    found = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if is_within(name, "blendtorch")}
+
+
+def asks_a_type_checker_alone(source: str, package: str) -> bool:
+    """Whether a package is imported under `if TYPE_CHECKING` and nowhere else."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and dotted(node.test) == "TYPE_CHECKING":
+            node.body = [ast.Pass()]
+    return not any(is_within(name, package) for name in imports(ast.unparse(tree), "blendtorch"))
+
+
 def is_within(name: str, *packages: str) -> bool:
     return any(name == package or name.startswith(package + ".") for package in packages)
 
@@ -78,6 +97,14 @@ def violations(source: str, module: str, is_package: bool = False) -> list[str]:
         )
     if is_within(module, "blendtorch.btt"):
         forbid({n for n in names if is_within(n, "bpy", "blendtorch.btb")}, "btt never imports this")
+    else:
+        forbid({n for n in names if is_within(n, "gymnasium")}, "only btt imports Gymnasium")
+    if module != "blendtorch.btt.env.sb3_vec_env" and not asks_a_type_checker_alone(source, "stable_baselines3"):
+        forbid({n for n in names if is_within(n, "stable_baselines3")}, "only btt/env/sb3_vec_env.py imports this")
+    if not is_within(module, "blendtorch.btb.envs", "blendtorch.btb.gpu_probe"):
+        # Those are scripts, which Blender runs by their path.
+        absolute = imports_from_the_package_by_its_name(source)
+        forbid(absolute - {"blendtorch"}, "the package itself is imported relatively")
     if is_within(module, "blendtorch.launch"):
         # It runs inside Blender's own Python, too, which has neither torch nor psutil.
         allowed = ["blendtorch.__version__", "blendtorch.errors", "blendtorch.launch", "blendtorch.wire"]
@@ -149,6 +176,15 @@ BAD = [
     ("def f():\n    from bpy.types import Object", "blendtorch.btt.env"),
     ("from blendtorch import btb", "blendtorch.btt.env"),
     ("from ..btb import camera", "blendtorch.btt.env"),
+    ("import gymnasium", "blendtorch.wire.spaces"),
+    ("import gymnasium", "blendtorch.cli.demo"),
+    ("def f():\n    import stable_baselines3", "blendtorch.btt.env.sb3"),
+    ("from stable_baselines3.common.vec_env import VecEnv", "blendtorch.btt.env.blender_vector_env"),
+    ("if TYPE_CHECKING:\n    import stable_baselines3\nimport stable_baselines3", "blendtorch.btt.env.sb3"),
+    ("from blendtorch import btb", "blendtorch.btb.env.run"),
+    ("from blendtorch.wire import spaces", "blendtorch.btb.env.run"),
+    ("import blendtorch.wire.spaces", "blendtorch.btt.env.infos"),
+    ("import torch\nfrom blendtorch import btb", "blendtorch.btb.envs.cartpole"),
     ("import bpy", "blendtorch.launch.launcher"),
     ("import torch", "blendtorch.launch.launcher"),
     ("import psutil", "blendtorch.launch.vitals"),
@@ -188,6 +224,10 @@ GOOD = [
     ("import zmq\nfrom zmq.utils import z85", "blendtorch.wire.handshake"),
     ("from .. import __version__\nimport bpy, gpu, numpy\nfrom ..wire import Kind", "blendtorch.btb.session"),
     ("import torch, gymnasium\nfrom ..wire.sockets import MessageSocket", "blendtorch.btt.dataset"),
+    ("import bpy\nfrom blendtorch import btb\nimport blendtorch.btb.env", "blendtorch.btb.envs.cartpole"),
+    ("from stable_baselines3.common.vec_env import VecEnv\nimport gymnasium", "blendtorch.btt.env.sb3_vec_env"),
+    ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import stable_baselines3", "blendtorch.btt.env.sb3"),
+    ("import blendtorch", "blendtorch.btt.env.registration"),
     ("import bpy\nbpy.app.version", "blendtorch.btb.compat"),
     ("import bpy\nbpy.app.background", "blendtorch.btb.camera"),
     ("import sys\nsys.path.insert(0, 'x')", "blendtorch.btb.run"),

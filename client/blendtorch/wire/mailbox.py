@@ -81,11 +81,14 @@ class Mailbox:
             num_agents: How many agents there are.
 
         Raises:
-            SharedMemoryError: There is too little shared memory.
+            SharedMemoryError: There is too little shared memory, or the file cannot be made.
         """
         size = size_of(observation_space, action_space, num_agents)
-        path.unlink(missing_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            path.unlink(missing_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise SharedMemoryError(error.errno, f"cannot make the mailbox {path}: {error.strerror}.") from None
         try:
             os.posix_fallocate(descriptor, 0, size)
             memory = mmap.mmap(descriptor, size)
@@ -127,6 +130,8 @@ class Mailbox:
             if not private or status.st_size != size_of(observation_space, action_space, num_agents):
                 raise ProtocolError(f"{path} is no mailbox of this user's for these spaces.")
             memory = mmap.mmap(descriptor, status.st_size)
+        except OSError as error:
+            raise SharedMemoryError(error.errno, f"cannot map the mailbox {path}: {error.strerror}.") from None
         finally:
             os.close(descriptor)
         words = memoryview(memory)[:HEADER_BYTES].cast("q")

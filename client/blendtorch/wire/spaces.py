@@ -4,6 +4,8 @@ An environment inside Blender declares them, the handshake carries them, and the
 them. A value of a composed space travels as the list of its leaves, in the order of `leaves`.
 """
 
+import math
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
@@ -12,10 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from ..errors import ConfigError, ProtocolError
-from .body import DTYPES
+from .body import DTYPES, MAX_NDIM
 
 MAX_LEAVES = 30  # two sets of observations fit into one block of shared memory
+MAX_ELEMENTS = 1 << 25  # of a space, in all its leaves: an RGBA picture in 4K
 _MAX_DEPTH = 16
+_INT64 = np.iinfo(np.int64)
 
 
 class Leaf(ABC):
@@ -52,7 +56,7 @@ class Box(Leaf):
     Args:
         low: The lower bound: a number for all elements, or an array of one for each. -inf for none.
         high: The upper bound, likewise.
-        shape: The shape; left out, that of `low` and `high`.
+        shape: The shape; left out, that of `low` and `high`, or (1,) where both are numbers.
         dtype: An integer or floating dtype.
 
     Raises:
@@ -62,29 +66,37 @@ class Box(Leaf):
     def __init__(
         self, low: ArrayLike, high: ArrayLike, shape: Sequence[int] | None = None, dtype: DTypeLike = np.float32
     ) -> None:
-        self.dtype = np.dtype(dtype)
-        if self.dtype.name not in DTYPES or self.dtype.kind not in "iuf":
-            raise ConfigError(f"dtype of a Box is {self.dtype}, expected one of integers or floats, such as 'float32'.")
-        bounds = [np.asarray(low), np.asarray(high)]
+        self.dtype = _dtype_of_box(dtype)
         try:
-            self.shape = np.broadcast_shapes(*(bound.shape for bound in bounds)) if shape is None else tuple(shape)
-            wide = [np.broadcast_to(bound, self.shape) for bound in bounds]
-            with np.errstate(invalid="ignore"):
-                self.low, self.high = (bound.astype(self.dtype) for bound in wide)
-        except (ValueError, OverflowError) as error:
-            raise ConfigError(f"bounds of a Box do not fit its shape {shape}: {error}.") from None
-        if self.dtype.kind != "f" and not (np.array_equal(self.low, wide[0]) and np.array_equal(self.high, wide[1])):
-            raise ConfigError(f"bounds of a Box are {low!r} and {high!r}, which {self.dtype} cannot hold.")
-        if not np.all(self.low <= self.high):
-            raise ConfigError(f"bounds of a Box are {low!r} and {high!r}, expected none below the other, and no NaN.")
+            given = [np.asarray(low), np.asarray(high)]
+            # Of two numbers Gymnasium, too, makes arrays of one element.
+            wanted = (np.broadcast_shapes(*(bound.shape for bound in given)) or (1,)) if shape is None else shape
+            self.shape = _checked_shape(wanted, "shape of a Box")
+            # Read-only views: a number takes no more memory for a picture than for a single element.
+            self._bounds = [_cast_bound(bound, self.dtype) for bound in given]
+            self.low, self.high = (np.broadcast_to(bound, self.shape) for bound in self._bounds)
+            in_order = np.all(self._bounds[0] <= self._bounds[1])
+        except ConfigError:
+            raise
+        except ValueError as error:
+            raise ConfigError(f"bounds of a Box do not fit its shape {_short(shape)}: {error}.") from None
+        if not in_order:
+            raise ConfigError(
+                f"bounds of a Box are {_short(low)} and {_short(high)}, expected none below the other, and no NaN."
+            )
 
     def to_body(self) -> dict[str, Any]:
         """What the handshake carries."""
-        low, high = (bound.flat[0] if (bound == bound.flat[0]).all() else bound for bound in self._bounds())
+        low, high = (self._short_bound(bound) for bound in self._bounds)
         return {"space": "Box", "low": low, "high": high, "shape": list(self.shape), "dtype": self.dtype.name}
 
-    def _bounds(self) -> list[np.ndarray]:
-        return [bound if bound.size else np.zeros(1, self.dtype) for bound in (self.low, self.high)]
+    def _short_bound(self, bound: np.ndarray) -> Any:
+        """A bound as it travels: one number where it is the same for all elements."""
+        if 0 in self.shape:
+            return self.dtype.type(0)
+        if (bound == bound.flat[0]).all():
+            return bound.flat[0]
+        return np.ascontiguousarray(np.broadcast_to(bound, self.shape))
 
 
 class Discrete(Leaf):
@@ -95,16 +107,23 @@ class Discrete(Leaf):
         start: The first.
 
     Raises:
-        ConfigError: `n` is not positive.
+        ConfigError: `n` is not positive, or a number is not an integer of 64 bits.
     """
 
     shape = ()
     dtype = np.dtype(np.int64)
 
     def __init__(self, n: int, start: int = 0) -> None:
-        if n < 1:
-            raise ConfigError(f"n of a Discrete is {n}, expected at least 1.")
-        self.n, self.start = int(n), int(start)
+        try:
+            self.n, self.start = operator.index(n), operator.index(start)
+        except TypeError:
+            raise ConfigError(
+                f"n and start of a Discrete are {_short(n)} and {_short(start)}, expected whole numbers."
+            ) from None
+        if not 1 <= self.n <= _INT64.max:
+            raise ConfigError(f"n of a Discrete is {_short(n)}, expected at least 1, in 64 bits.")
+        if not _INT64.min <= self.start <= _INT64.max - self.n + 1:
+            raise ConfigError(f"start of a Discrete is {_short(start)}, which does not fit into 64 bits with n = {n}.")
 
     def to_body(self) -> dict[str, Any]:
         """What the handshake carries."""
@@ -124,10 +143,14 @@ class MultiDiscrete(Leaf):
     dtype = np.dtype(np.int64)
 
     def __init__(self, nvec: ArrayLike) -> None:
-        self.nvec = np.array(nvec, np.int64)
-        if not self.nvec.size or self.nvec.min() < 1:
-            raise ConfigError(f"nvec of a MultiDiscrete is {nvec!r}, expected numbers of at least 1.")
-        self.shape = self.nvec.shape
+        try:
+            given = np.asarray(nvec)
+        except ValueError:
+            given = np.empty(0)
+        if given.dtype.kind not in "iu" or not given.size or given.min() < 1 or given.max() > _INT64.max:
+            raise ConfigError(f"nvec of a MultiDiscrete is {_short(nvec)}, expected whole numbers of at least 1.")
+        self.shape = _checked_shape(given.shape, "shape of a MultiDiscrete")
+        self.nvec = given.astype(np.int64)
 
     def to_body(self) -> dict[str, Any]:
         """What the handshake carries."""
@@ -139,14 +162,18 @@ class MultiBinary(Leaf):
 
     Args:
         n: Their length, or their shape.
+
+    Raises:
+        ConfigError: `n` is no shape, or has no elements.
     """
 
     dtype = np.dtype(np.int8)
 
     def __init__(self, n: int | Sequence[int]) -> None:
-        self.shape = (int(n),) if np.ndim(n) == 0 else tuple(int(size) for size in n)  # type: ignore[union-attr,arg-type]
-        if min(self.shape, default=1) < 1:
-            raise ConfigError(f"n of a MultiBinary is {n}, expected numbers of at least 1.")
+        sizes = n if isinstance(n, Sequence | np.ndarray) and not isinstance(n, str | bytes) else (n,)
+        self.shape = _checked_shape(sizes, "n of a MultiBinary")
+        if 0 in self.shape:
+            raise ConfigError(f"n of a MultiBinary is {_short(n)}, expected numbers of at least 1.")
 
     def to_body(self) -> dict[str, Any]:
         """What the handshake carries."""
@@ -162,7 +189,9 @@ class Dict:
 
     def __init__(self, spaces: "Mapping[str, Space]") -> None:
         if not spaces or not all(type(key) is str for key in spaces):
-            raise ConfigError(f"keys of a Dict space are {list(spaces)}, expected at least one, all of them texts.")
+            raise ConfigError(
+                f"keys of a Dict space are {_short(list(spaces))}, expected at least one, all of them texts."
+            )
         self.spaces = {key: _space(spaces[key]) for key in sorted(spaces)}
 
     def to_body(self) -> dict[str, Any]:
@@ -209,8 +238,8 @@ Space: TypeAlias = Box | Discrete | MultiDiscrete | MultiBinary | Dict | Tuple
 def _space(value: Any) -> "Space":
     if not isinstance(value, Leaf | Dict | Tuple):
         raise ConfigError(
-            f"{value!r} is no space, expected one of btb.env.spaces: Box, Discrete, MultiDiscrete, MultiBinary, Dict, "
-            "Tuple."
+            f"{_short(value)} is no space, expected one of btb.env.spaces: Box, Discrete, MultiDiscrete, MultiBinary, "
+            "Dict, Tuple."
         )
     return value  # type: ignore[return-value]
 
@@ -219,13 +248,16 @@ def check_space(value: Any, name: str) -> "Space":
     """A space that an environment declares.
 
     Raises:
-        ConfigError: It is none, or has more than `MAX_LEAVES` leaves.
+        ConfigError: It is none, or has more than `MAX_LEAVES` leaves or `MAX_ELEMENTS` elements.
     """
     if value is None:
         raise ConfigError(f"{name} is not set, expected a space such as btb.env.spaces.Box(-1, 1, (3,)).")
     space = _space(value)
-    if len(leaves(space)) > MAX_LEAVES:
-        raise ConfigError(f"{name} has {len(leaves(space))} parts, expected at most {MAX_LEAVES}. Stack some of them.")
+    found = leaves(space)
+    if len(found) > MAX_LEAVES:
+        raise ConfigError(f"{name} has {len(found)} parts, expected at most {MAX_LEAVES}. Stack some of them.")
+    if (elements := sum(math.prod(leaf.shape) for _, leaf in found)) > MAX_ELEMENTS:
+        raise ConfigError(f"{name} has {elements} elements, expected at most {MAX_ELEMENTS}.")
     return space
 
 
@@ -245,7 +277,9 @@ def flatten(space: "Space", value: Any) -> list[Any]:
         KeyError, TypeError, ValueError: It is not composed like the space.
     """
     if isinstance(space, Dict):
-        if extra := sorted(set(value) - set(space.spaces)):
+        if not isinstance(value, Mapping):
+            raise TypeError(f"a {type(value).__name__} stands in place of a dict")
+        if extra := list(value.keys() - space.spaces.keys()):
             raise KeyError(f"it has {extra}, which the space has not")
         return [leaf for key, part in space.spaces.items() for leaf in flatten(part, value[key])]
     if isinstance(space, Tuple):
@@ -272,20 +306,25 @@ def space_from_body(body: Any) -> "Space":
     """The space that a handshake carries.
 
     Raises:
-        ProtocolError: It carries none.
+        ProtocolError: It carries none, or a larger one than there may be.
     """
     try:
-        return _read(body, 0)
+        return check_space(_read(body, 0), "it")
     except (ConfigError, KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ProtocolError(f"the environment declares a space that cannot be read: {error!r}.") from None
+        raise ProtocolError(f"the environment declares a space that cannot be read: {_short(error)}.") from None
 
 
 def _read(body: Any, depth: int) -> "Space":
     if depth > _MAX_DEPTH:
         raise ValueError("it is nested too deep")
+    if not isinstance(body, dict):
+        raise TypeError(f"a {type(body).__name__} stands in place of a dict")
     kind = body["space"]
+    if type(kind) is not str:
+        raise TypeError(f"its kind is a {type(kind).__name__}")
     if kind == "Box":
-        return Box(body["low"], body["high"], body["shape"], body["dtype"])
+        shape = _checked_shape(body["shape"], "shape of a Box")
+        return Box(body["low"], body["high"], shape, DTYPES[body["dtype"]])
     if kind == "Discrete":
         return Discrete(body["n"], body["start"])
     if kind == "MultiDiscrete":
@@ -296,4 +335,47 @@ def _read(body: Any, depth: int) -> "Space":
         return Dict({key: _read(part, depth + 1) for key, part in body["spaces"]})
     if kind == "Tuple":
         return Tuple([_read(part, depth + 1) for part in body["spaces"]])
-    raise ValueError(f"unknown kind {str(kind)[:32]!r}")
+    raise ValueError(f"unknown kind {kind[:32]!r}")
+
+
+def _dtype_of_box(dtype: DTypeLike) -> np.dtype:
+    try:
+        found = np.dtype(dtype)
+    except (TypeError, ValueError, SyntaxError):
+        found = np.dtype(object)
+    if found.name not in DTYPES or found.kind not in "iuf":
+        raise ConfigError(f"dtype of a Box is {_short(dtype)}, expected one of integers or floats, such as 'float32'.")
+    return found
+
+
+def _cast_bound(bound: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """A bound in the dtype of its space, which has to be able to hold it; floats may be rounded."""
+    if bound.dtype.kind not in "biuf":
+        raise ConfigError(f"a bound of a Box is {_short(bound)}, expected numbers.")
+    with np.errstate(invalid="ignore", over="ignore"):
+        cast = bound.astype(dtype)
+    same = np.isinf(cast) == np.isinf(bound) if dtype.kind == "f" else cast == bound
+    if not np.all(same):
+        raise ConfigError(f"a bound of a Box is {_short(bound)}, which {dtype} cannot hold.")
+    return cast
+
+
+def _checked_shape(shape: Any, name: str) -> tuple[int, ...]:
+    try:
+        sizes = tuple(operator.index(size) for size in shape)
+    except TypeError:
+        raise ConfigError(f"{name} is {_short(shape)}, expected whole numbers.") from None
+    if min(sizes, default=0) < 0 or len(sizes) >= MAX_NDIM:  # the agents take one dimension
+        raise ConfigError(f"{name} is {_short(sizes)}, expected less than {MAX_NDIM} numbers, none of them negative.")
+    if math.prod(max(size, 1) for size in sizes) > MAX_ELEMENTS:
+        raise ConfigError(f"{name} is {_short(sizes)}, expected at most {MAX_ELEMENTS} elements.")
+    return sizes
+
+
+def _short(value: Any) -> str:
+    """A value for a message, which does not grow with it."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more digits than Python will write
+        return f"a {type(value).__name__} too long to show"
+    return text if len(text) < 300 else f"{text[:300]}..."

@@ -90,6 +90,25 @@ def _vectors() -> dict[str, Vector]:
             Message(Kind.ERROR, {"error": "ValueError: x", "traceback": "Traceback ..."}, btid=3, epoch=1, seq=9),
         ),
         "duplex": Vector("a client's message on a two-way channel", Message(Kind.DUPLEX, {"probe": 0.5}, seq=2**53)),
+        "request": Vector(
+            "a step that a client asks an environment for",
+            Message(Kind.REQUEST, {"call": "step", "actions": [np.array([1], np.int64)]}, btid=3, seq=8),
+        ),
+        "reply": Vector(
+            "what came of that step: an observation, a reward, whether the episode is over",
+            Message(
+                Kind.REPLY,
+                {
+                    "observations": [np.array([[0.5, -0.25]], np.float32)],
+                    "rewards": np.array([1.0]),
+                    "terminated": np.array([False]),
+                    "truncated": np.array([True]),
+                },
+                btid=3,
+                seq=8,
+            ),
+        ),
+        "bell": Vector("what wakes who waits at a mailbox", Message(Kind.BELL, None, btid=3, seq=8)),
         "pickle": Vector(
             "a Python complex(1, 2), pickled: only where both ends allow it", _sample({"z": 1 + 2j}), True
         ),

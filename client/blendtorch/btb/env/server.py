@@ -246,6 +246,9 @@ class EnvServer:
             mailbox.post_reply(number, BY_MESSAGE)
 
     def _send(self, message: Message) -> None:
+        if not self._is_open:  # a farewell needs no answer, and who has sent it may be gone
+            self._socket.try_send(message)
+            return
         try:
             self._socket.send(message, _SEND_TIMEOUT_S)
         except PeerTimeout:

@@ -8,12 +8,12 @@ import gymnasium
 import numpy as np
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 
-from ...errors import ConfigError, PeerTimeout, ScriptError
+from ...errors import BlendTorchError, ConfigError, PeerTimeout, ScriptError
 from ...wire.curve import CurveKeys
-from ...wire.spaces import flatten, unflatten
+from ...wire.spaces import flatten
 from .blenders import DEFAULT_TIMEOUT_S, Blenders, Gone
-from .gym_spaces import check_action, to_gymnasium
-from .infos import row_of
+from .gym_spaces import check_action, to_gymnasium, value_at
+from .infos import Infos, row_of
 from .seeds import Seeds
 
 RENDER_MODES = ("human", "rgb_array")
@@ -99,7 +99,7 @@ class BlenderEnv(gymnasium.Env):
         self.metadata = {**type(self).metadata, **found.metadata}
         self._seeds = Seeds(1)
         self._acts = False  # whether an episode has begun and is not over
-        self._lost = False
+        self._cut_off = False  # whether the episode was lost outside of a step
         self._observation: Any = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -123,18 +123,17 @@ class BlenderEnv(gymnasium.Env):
         restarted = False
         while True:
             try:
-                if self._lost or blenders.is_gone(0):
-                    self._acts, self._lost, restarted = False, True, True
+                if blenders.is_gone(0):
+                    restarted = True
                     blenders.reopen(0)
-                    self._lost = False
-                reply = self._reset_once(blenders, options)
+                observations, infos = self._reset_once(blenders, options)
                 break
             except Gone:
                 continue
         self._seeds.begun([0])
-        self._acts = True
-        self._observation = self._first(reply["observations"])
-        info = row_of(reply.get("infos"), 0)
+        self._acts, self._cut_off = True, False
+        self._observation = self._first(observations)
+        info = row_of(infos, 0)
         return self._observation, {**info, "restarted": True} if restarted else info
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -157,6 +156,8 @@ class BlenderEnv(gymnasium.Env):
             raise ResetNeeded(
                 "no episode has begun, or the last one is over: call env.reset() before env.step(action)."
             )
+        if self._cut_off:
+            return self._lose()
         connection = blenders.connections[0]
         leaves = flatten(self._action_leaves, check_action(self.action_space, action))
         for place, leaf in zip(connection.arrays.actions, leaves, strict=True):
@@ -167,10 +168,11 @@ class BlenderEnv(gymnasium.Env):
         except Gone:
             return self._lose()
         except PeerTimeout as error:
+            self._acts = False
             blenders.hangs(0, error)
             return self._lose()
-        except ScriptError:
-            self._acts = False
+        except BlendTorchError:
+            self._acts = False  # nobody knows in what state the scene is
             raise
         arrays = connection.arrays
         self._observation = self._first(arrays.observations)
@@ -193,13 +195,15 @@ class BlenderEnv(gymnasium.Env):
             return None
         while True:
             try:
-                if self._lost or blenders.is_gone(0):
-                    self._lost = True
+                if blenders.is_gone(0):
+                    self._cut_off = self._acts  # which the next step will say
                     blenders.reopen(0)
-                    self._lost, self._acts = False, False
-                return blenders.connections[0].call("render", self._timeout_s)["image"]
+                return blenders.connections[0].render(self._timeout_s)
             except Gone:
                 continue
+            except ScriptError:
+                self._acts = False  # as after any call that fails
+                raise
 
     def close(self) -> None:
         """Ends Blender. Nothing happens when that is done."""
@@ -212,29 +216,21 @@ class BlenderEnv(gymnasium.Env):
             raise ClosedEnvironmentError("the environment was closed.")
         return self._blenders
 
-    def _reset_once(self, blenders: Blenders, options: dict[str, Any] | None) -> dict[str, Any]:
+    def _reset_once(self, blenders: Blenders, options: dict[str, Any] | None) -> tuple[list[np.ndarray], Infos]:
         seeds, episodes = self._seeds.next([0])
         self._acts = False
         try:
-            return blenders.connections[0].call(
-                "reset",
-                self._timeout_s,
-                agents=np.zeros(1, np.int64),
-                seeds=seeds,
-                episodes=episodes,
-                options=options,
-            )
+            return blenders.connections[0].reset(np.zeros(1, np.int64), seeds, episodes, options, self._timeout_s)
         except PeerTimeout as error:
             blenders.hangs(0, error)
-            self._lost = True
             raise Gone(str(error)) from error
 
     def _lose(self) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        self._lost, self._acts = True, False
+        self._acts = False
         return self._observation, 0.0, False, True, {"restarted": True}
 
     def _first(self, leaves: list[np.ndarray]) -> Any:
-        return unflatten(self._observation_leaves, [leaf[0].copy() for leaf in leaves])
+        return value_at(self._observation_leaves, leaves, 0)
 
 
 def check_render_mode(render_mode: str | None) -> None:

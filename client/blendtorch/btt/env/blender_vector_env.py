@@ -10,12 +10,12 @@ from gymnasium.error import AlreadyPendingCallError, ClosedEnvironmentError, NoA
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from ...errors import BlendTorchError, ConfigError, PeerTimeout
+from ...errors import BlendTorchError, ConfigError, PeerTimeout, ScriptError
 from ...wire.curve import CurveKeys
 from ...wire.spaces import flatten, leaves, unflatten
 from .blender_env import RENDER_MODES, check_render_mode
 from .blenders import DEFAULT_TIMEOUT_S, Blenders, Gone
-from .gym_spaces import check_action, to_gymnasium
+from .gym_spaces import check_action, to_gymnasium, value_at
 from .infos import VectorInfos, row_of
 from .seeds import Seeds
 
@@ -126,8 +126,10 @@ class BlenderVectorEnv(VectorEnv):
         self._begun = np.zeros(num_envs, np.bool_)
         self._over = np.zeros(num_envs, np.bool_)
         self._rows = np.arange(num_agents)
-        self._lost = [False] * num_instances  # whose Blender has to be connected to again
-        self._pending: list[str] | None = None  # while a step is under way: what each Blender was asked
+        self._lost = [False] * num_instances  # in whose Blender nobody has begun an episode, for it is a new one
+        self._cut_off = [False] * num_instances  # likewise, and no step has said so yet
+        # While a step is under way: what each Blender was asked, or why it could not be.
+        self._pending: list[str | BlendTorchError] | None = None
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -158,7 +160,11 @@ class BlenderVectorEnv(VectorEnv):
         for btid in range(self.num_instances):
             rows = np.flatnonzero(mask[self._slice(btid)])
             if len(rows):
-                self._begin(btid, rows, options, infos)
+                try:
+                    self._begin(btid, rows, options, infos)
+                except BlendTorchError:
+                    self._begun[self._slice(btid)] = False  # nobody knows in what state its scene is
+                    raise
         return self._batch(), infos.infos
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -188,18 +194,21 @@ class BlenderVectorEnv(VectorEnv):
             names = np.flatnonzero(needed).tolist()
             raise ResetNeeded(f"environments {names} have no episode that goes on: call reset() before step().")
         found = flatten(self._description.action_space, check_action(self.action_space, actions, "actions"))
-        pending = []
+        pending: list[str | BlendTorchError] = []
         for btid, connection in enumerate(blenders.connections):
             pending.append("nothing")
             if self._lost[btid]:
+                continue
+            if self._cut_off[btid]:
+                pending[-1] = Gone()
                 continue
             for place, leaf in zip(connection.arrays.actions, found, strict=True):
                 np.copyto(place, leaf[self._slice(btid)])
             try:
                 connection.begin_step(self._timeout_s)
                 pending[-1] = "step"
-            except Gone:
-                pending[-1] = "gone"
+            except BlendTorchError as error:
+                pending[-1] = error  # for `step_wait`, which waits for the others first
         self._pending = pending
 
     def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -225,9 +234,9 @@ class BlenderVectorEnv(VectorEnv):
             except BlendTorchError as error:
                 self._begun[self._slice(btid)] = False  # nobody knows in what state its scene is
                 failure = failure or error
+        self._over = self._terminated | self._truncated
         if failure is not None:
             raise failure
-        self._over = self._terminated | self._truncated
         return self._batch(), self._rewards.copy(), self._terminated.copy(), self._truncated.copy(), infos.infos
 
     def render(self) -> tuple[np.ndarray, ...] | None:
@@ -249,14 +258,17 @@ class BlenderVectorEnv(VectorEnv):
         for btid in range(self.num_instances):
             while True:
                 try:
-                    self._lost[btid] = self._lost[btid] or blenders.is_gone(btid)
-                    if self._lost[btid]:
+                    if blenders.is_gone(btid):
+                        # Its episodes have been cut off, which the next step will say, unless it is known.
+                        self._cut_off[btid] = not self._lost[btid]
                         blenders.reopen(btid)
-                        # Its agents' episodes have ended without their knowing: the next step says so.
-                    pictures.append(blenders.connections[btid].call("render", self._timeout_s)["image"])
+                    pictures.append(blenders.connections[btid].render(self._timeout_s))
                     break
                 except Gone:
                     continue
+                except ScriptError:
+                    self._begun[self._slice(btid)] = False  # as after any call that fails
+                    raise
         return tuple(pictures)
 
     def close_extras(self, **kwargs: Any) -> None:
@@ -272,7 +284,7 @@ class BlenderVectorEnv(VectorEnv):
     def __exit__(self, *details: object) -> None:
         self.close()
 
-    def _finish(self, btid: int, asked: str, infos: VectorInfos) -> None:
+    def _finish(self, btid: int, asked: str | BlendTorchError, infos: VectorInfos) -> None:
         """Takes what comes of a step of one Blender."""
         blenders, part, rows = self._open_blenders(), self._slice(btid), self._rows
         if asked == "nothing":  # it was lost in an earlier step, which has ended its episodes
@@ -280,8 +292,8 @@ class BlenderVectorEnv(VectorEnv):
             return
         connection = blenders.connections[btid]
         try:
-            if asked == "gone":
-                raise Gone
+            if isinstance(asked, BlendTorchError):
+                raise asked
             said = connection.end_step(self._timeout_s)
         except Gone:
             self._lose(btid, infos)
@@ -306,9 +318,8 @@ class BlenderVectorEnv(VectorEnv):
         infos.add_rows(said.get("begun_infos"), begun + btid * self._num_agents, np.arange(len(begun)))
         if self.autoreset_mode == AutoresetMode.SAME_STEP:
             for row in begun.tolist():
-                final = [leaf[row].copy() for leaf in arrays.final_observations]
-                last = row_of(said.get("infos"), row)
-                infos.add_final(unflatten(self._description.observation_space, final), last, row + part.start)
+                final = value_at(self._description.observation_space, arrays.final_observations, row)
+                infos.add_final(final, row_of(said.get("infos"), row), row + part.start)
 
     def _lose(self, btid: int, infos: VectorInfos) -> None:
         """Cuts off the episodes of a Blender that is gone."""
@@ -319,33 +330,31 @@ class BlenderVectorEnv(VectorEnv):
             infos.add({"restarted": True}, agent)
         if self.autoreset_mode == AutoresetMode.SAME_STEP:
             for agent in range(part.start, part.stop):
-                final = [leaf[agent].copy() for leaf in self._observations]
-                infos.add_final(unflatten(self._description.observation_space, final), {"restarted": True}, agent)
+                final = value_at(self._description.observation_space, self._observations, agent)
+                infos.add_final(final, {"restarted": True}, agent)
             self._begin(btid, self._rows, {}, infos)
 
     def _begin(self, btid: int, rows: np.ndarray, options: dict[str, Any], infos: VectorInfos) -> None:
         """Has agents of one Blender begin their next episode; connects to it again where that is needed."""
         blenders, agents = self._open_blenders(), rows + btid * self._num_agents
+        if self._lost[btid] or self._cut_off[btid]:
+            self._begun[self._slice(btid)] = False
         while True:
             try:
-                self._lost[btid] = self._lost[btid] or blenders.is_gone(btid)
-                if self._lost[btid]:
+                if blenders.is_gone(btid):
                     self._begun[self._slice(btid)] = False
                     blenders.reopen(btid)
-                    self._lost[btid] = False
                 seeds, episodes = self._seeds.next(agents.tolist())
-                reply = blenders.connections[btid].call(
-                    "reset", self._timeout_s, agents=rows, seeds=seeds, episodes=episodes, options=options
-                )
+                observations, said = blenders.connections[btid].reset(rows, seeds, episodes, options, self._timeout_s)
                 break
             except Gone:
                 continue
             except PeerTimeout as error:
                 blenders.hangs(btid, error)
-                self._lost[btid] = True
-        for into, of in zip(self._observations, reply["observations"], strict=True):
+        self._lost[btid] = self._cut_off[btid] = False
+        for into, of in zip(self._observations, observations, strict=True):
             into[agents] = of
-        infos.add_rows(reply.get("infos"), agents, np.arange(len(rows)))
+        infos.add_rows(said, agents, np.arange(len(rows)))
         self._seeds.begun(agents)
         self._begun[agents], self._over[agents] = True, False
 

@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+from gymnasium.error import ClosedEnvironmentError
+
 from ...errors import BlendTorchError, ConfigError, InstanceError, PeerTimeout
 from ...launch.addresses import address_list
 from ...launch.launcher import DEFAULT_START_TIMEOUT_S, BlenderLauncher
+from ...launch.supervisor import InstanceState
 from ...wire.curve import CurveKeys
 from .connection import EnvConnection
 
@@ -104,7 +107,7 @@ class Blenders:
         """
         if self.launcher is None:
             raise error
-        self.launcher.restart(btid, f"has not answered for {self._timeout_s:g} s: it hangs")
+        self.launcher.restart(btid, f"has not answered in time (timeout_s is {self._timeout_s}): it hangs")
 
     def reopen(self, btid: int) -> None:
         """Connects to a Blender that was started again, and waits until it serves.
@@ -114,10 +117,7 @@ class Blenders:
         """
         assert self.launcher is not None
         self.connections[btid].abandon()
-        while (state := self.launcher.instances[btid]).epoch == self._epochs[btid] or state.state != "running":
-            if state.state in ("died", "ended"):
-                self.launcher.assert_alive()
-                raise InstanceError(f"Blender instance {btid} has {state.state}: {state.detail}")
+        while (state := self._state(btid)).epoch == self._epochs[btid] or state.state != "running":
             time.sleep(_PAUSE_S)
         self._epochs[btid] = state.epoch
         self.connections[btid] = self._connect(btid)
@@ -160,13 +160,21 @@ class Blenders:
         timeout_s = DEFAULT_START_TIMEOUT_S if self.launcher is not None else self._timeout_s
         self.connections[btid].open(self._autoreset, self._real_time, timeout_s)
 
+    def _state(self, btid: int) -> InstanceState:
+        """What a launched Blender does; raises when it has ended for good."""
+        assert self.launcher is not None
+        states = self.launcher.instances
+        if not states:
+            raise ClosedEnvironmentError("Blender was ended, by another thread, while something was asked of it.")
+        if states[btid].state in ("died", "ended"):
+            self.launcher.assert_alive()
+            raise InstanceError(f"Blender instance {btid} has {states[btid].state}: {states[btid].detail}")
+        return states[btid]
+
     def _check(self, btid: int) -> None:
         """Raises when a Blender will not answer any more."""
         if self.launcher is None:
             return
-        state = self.launcher.instances[btid]
-        if state.state in ("died", "ended"):
-            self.launcher.assert_alive()
-            raise InstanceError(f"Blender instance {btid} has {state.state}: {state.detail}")
+        state = self._state(btid)
         if state.epoch != self._epochs[btid] or state.state == "restarting":
             raise Gone(f"Blender instance {btid} {state.detail}")

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from gymnasium.spaces import Box
 from stable_baselines3.common.vec_env import VecEnv
 
 from .blender_vector_env import BlenderVectorEnv
-from .infos import row_of
+from .infos import own_info
 
 
 class SB3VecEnv(VecEnv):
@@ -34,7 +35,15 @@ class SB3VecEnv(VecEnv):
         return observations
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Sends the actions."""
+        """Sends the actions, in the dtype of the action space: the algorithms have floats for bits, too.
+
+        What scaling has put a rounding error outside of a Box is clipped.
+        """
+        space = self.action_space
+        if space.dtype is not None:
+            actions = np.asarray(actions).astype(space.dtype)
+        if isinstance(space, Box):
+            actions = np.clip(actions, space.low, space.high)
         self.env.step_async(actions)
 
     def step_wait(self) -> Any:
@@ -48,7 +57,7 @@ class SB3VecEnv(VecEnv):
         for k in np.flatnonzero(dones).tolist():
             self.reset_infos[k] = infos[k]
             infos[k] = {
-                **_own(final_info, k),
+                **own_info(final_info, k),
                 "TimeLimit.truncated": bool(truncated[k] and not terminated[k]),
                 "terminal_observation": final_obs[k],
             }
@@ -83,10 +92,4 @@ class SB3VecEnv(VecEnv):
     def _rows(self, vector_infos: dict[str, Any]) -> list[dict[str, Any]]:
         if not vector_infos:
             return [{} for _ in range(self.num_envs)]
-        return [_own(vector_infos, k) for k in range(self.num_envs)]
-
-
-def _own(vector_infos: dict[str, Any], k: int) -> dict[str, Any]:
-    """The infos that one environment has."""
-    names = [name for name in vector_infos if f"_{name}" in vector_infos and vector_infos[f"_{name}"][k]]
-    return row_of({name: vector_infos[name] for name in names}, k)
+        return [own_info(vector_infos, k) for k in range(self.num_envs)]

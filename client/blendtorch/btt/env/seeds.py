@@ -1,7 +1,9 @@
 """Which episode each agent is at: what its random numbers depend on."""
 
+import operator
 import secrets
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -27,19 +29,23 @@ class Seeds:
         """Takes what `reset` was given: a number, from which each agent's is counted, or one for each agent.
 
         Raises:
-            ConfigError: It is negative, or of another length.
+            ConfigError: It is negative, of another length, or no whole number. Then no seed was taken.
         """
         count = len(self._seeds)
         if seed is None:
             return
-        seeds = [seed + agent for agent in range(count)] if isinstance(seed, int | np.integer) else list(seed)
-        if len(seeds) != count:
-            raise ConfigError(f"seed has {len(seeds)} numbers, expected one for each of the {count} environments.")
-        for agent in agents:
-            if (number := seeds[agent]) is not None:
-                if number < 0:
-                    raise ConfigError(f"seed is {number}, expected 0 or more.")
-                self._seeds[agent], self._numbers[agent] = int(number), 0
+        given: list[int | None]
+        try:
+            given = [operator.index(seed) + agent for agent in range(count)]  # type: ignore[arg-type]
+        except TypeError:
+            given = _as_list(seed)
+        if len(given) != count:
+            raise ConfigError(f"seed has {len(given)} numbers, expected one for each of the {count} environments.")
+        wanted = {agent: number for agent in agents if (number := given[agent]) is not None}
+        if wrong := [number for number in wanted.values() if number < 0]:
+            raise ConfigError(f"seed is {wrong[0]}, expected 0 or more.")
+        for agent, number in wanted.items():
+            self._seeds[agent], self._numbers[agent] = number, 0
 
     def next(self, agents: Sequence[int]) -> tuple[list[int], list[int]]:
         """Seed and number of the next episode of some agents."""
@@ -48,3 +54,10 @@ class Seeds:
     def begun(self, agents: Sequence[int] | np.ndarray) -> None:
         """Notes that these agents have begun their next episode."""
         self._numbers[agents] += 1
+
+
+def _as_list(seed: Any) -> list[int | None]:
+    try:
+        return [None if number is None else operator.index(number) for number in seed]
+    except TypeError:
+        raise ConfigError(f"seed is {str(seed)[:200]}, expected a whole number, or one for each environment.") from None
