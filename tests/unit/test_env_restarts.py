@@ -100,7 +100,7 @@ def test_who_hangs_is_started_again(launch: Launch) -> None:
     env.reset(seed=4)
     stand_in.fakes[0].instead["step"] = lambda number, body: None
     assert env.step(1)[3:] == (True, {"restarted": True})
-    assert stand_in.reasons == ["has not answered for 0.2 s: it hangs"]
+    assert stand_in.reasons == ["has not answered in time (timeout_s is 0.2): it hangs"]
     env.reset()
     stand_in.fakes[0].instead["reset"] = lambda number, body: None
     env.reset()

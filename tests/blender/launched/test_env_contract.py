@@ -49,8 +49,18 @@ def test_an_environment_as_one_uses_it(name, blender):
 
 
 @each
-@pytest.mark.parametrize("mode", list(AutoresetMode))
-def test_a_vector_environment_as_one_uses_it(name, mode, blender):
+def test_a_vector_environment_as_one_uses_it(name, blender):
+    use_vector_environment(name, AutoresetMode.NEXT_STEP, blender)
+
+
+@pytest.mark.one_blender
+@each
+@pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.DISABLED])
+def test_the_other_autoreset_modes(name, mode, blender):
+    use_vector_environment(name, mode, blender)
+
+
+def use_vector_environment(name, mode, blender):
     num_envs, num_instances = VECTOR[name]
     options = {"num_instances": num_instances, "autoreset_mode": mode, "blend_path": blender}
     with gymnasium.make_vec(name, num_envs, **options) as env:
@@ -83,8 +93,9 @@ def test_a_vector_environment_as_one_uses_it(name, mode, blender):
         assert not env.unwrapped.launcher.restarts
 
 
+@pytest.mark.one_blender
 @each
-def test_stable_baselines_checker(name, blender, monkeypatch):
+def test_stable_baselines_checker(name, blender):
     from stable_baselines3.common.env_checker import check_env as check_for_sb3
 
     with gymnasium.make(name, blend_path=blender) as env, warnings.catch_warnings():
@@ -140,7 +151,6 @@ def test_ten_thousand_resets(blender):
             started = time.perf_counter()
             for _ in range(2000):
                 env.reset()
-                env.step(action)
                 env.step(action)
             times.append(time.perf_counter() - started)
             memory_mb.append(meter.read().memory_mb)
