@@ -61,6 +61,7 @@ bench: install ## the benchmarks; each prints a table of ratios measured in one 
 	.venv/bin/python benchmarks/render.py
 	.venv/bin/python benchmarks/labels.py
 	.venv/bin/python benchmarks/record.py
+	.venv/bin/python benchmarks/env.py
 	@if [ -x .gui/blender-plain ]; then .venv/bin/python benchmarks/panel.py; \
 	else echo "benchmarks/panel.py needs a Blender with a window: make gui"; fi
 

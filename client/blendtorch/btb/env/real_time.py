@@ -55,14 +55,15 @@ class RealTime:
                 observed was when this step began.
         """
         episodes, arrays, began_at = self._episodes, self._episodes.arrays, time.perf_counter()
-        infos = episodes.play(episodes.begun & ~episodes.done & ~self._starting)
+        active = episodes.begun & ~episodes.done & ~self._starting
+        infos = episodes.play(active)
         self._rewards += arrays.rewards
         self._terminated |= arrays.terminated
         self._truncated |= arrays.truncated
         self._next_at = max(self._next_at + self._period_s, began_at - _MOST_BEHIND_S)
         said = self._said
         if said is None:
-            self._missed += 1
+            self._missed += bool(active.any())
             return None
         lag = {"lag_steps": self._missed, "lag_s": began_at - self._answered_at}
         if isinstance(infos, list):

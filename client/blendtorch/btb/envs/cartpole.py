@@ -131,10 +131,11 @@ def build_scene(substeps: int, iterations: int) -> bpy.types.Collection:
 
 def set_view() -> None:
     """Places the camera so that it sees the cart wherever it may go, and has the viewport look through it."""
-    btb.Camera(bpy.data.objects["Camera"]).look_at((0, 0, 1.1), (0, -7.3, 2.2))
+    btb.Camera(bpy.data.objects["Camera"]).look_at((0, 0, 1.1), (0, -6.8, 2.2))
     if (found := find_viewport()) is not None:
         space, _ = found
-        space.region_3d.view_perspective = "CAMERA"
+        space.region_3d.view_perspective, space.region_3d.view_camera_zoom = "CAMERA", 20
+        space.overlay.show_overlays = space.show_gizmo = False  # which take long to draw
         space.shading.background_type, space.shading.background_color = "VIEWPORT", BACKGROUND
 
 
