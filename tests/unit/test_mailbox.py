@@ -13,7 +13,7 @@ import pytest
 
 from blendtorch.errors import ProtocolError, SharedMemoryError
 from blendtorch.wire import mailbox as module
-from blendtorch.wire.mailbox import BY_MESSAGE, HEADER_BYTES, REST_BYTES, SPIN_S, Mailbox, size_of
+from blendtorch.wire.mailbox import BY_MESSAGE, HEADER_BYTES, REST_BYTES, WAIT_S, Mailbox, size_of
 from blendtorch.wire.spaces import Box, Dict, Discrete, MultiBinary
 
 OBSERVATIONS = Dict({"image": Box(0, 255, (5, 3), np.uint8), "place": Box(-1, 1, (3,)), "none": Box(0, 1, (0,))})
@@ -208,7 +208,7 @@ wake, bell = {wake}, {bell}
 box = Mailbox.open(Path({path!r}), {token}, *SPACES)
 arrays = box.arrays
 for number in range(1, {count} + 1):
-    if not box.await_request(number, {spin_s}):
+    if not box.await_request(number, {wait_s}):
         box.say_server_sleeps(True)
         while box.request != number:
             assert select.select([wake], [], [], 20)[0], "the server was not woken"
@@ -226,16 +226,16 @@ for number in range(1, {count} + 1):
 
 
 @pytest.mark.parametrize(
-    ("server_spin_s", "client_spin_s"),
-    [(SPIN_S, SPIN_S), (0, 0), (20, 20), (0, SPIN_S), (1e-5, 1e-5)],
+    ("server_wait_s", "client_wait_s"),
+    [(WAIT_S, WAIT_S), (0, 0), (20, 20), (0, WAIT_S), (1e-5, 1e-5)],
     ids=["as it is", "asleep", "awake", "one asleep", "a little"],
 )
-def test_two_processes_lose_nothing(box: Mailbox, server_spin_s: float, client_spin_s: float) -> None:
+def test_two_processes_lose_nothing(box: Mailbox, server_wait_s: float, client_wait_s: float) -> None:
     count = 10_000
     wake, wakes = os.pipe()
     bell, bells = os.pipe()
     here = str(Path(__file__).parent)
-    values = {"here": here, "path": str(box.path), "token": box.token, "count": count, "spin_s": server_spin_s}
+    values = {"here": here, "path": str(box.path), "token": box.token, "count": count, "wait_s": server_wait_s}
     source = PEER.format(wake=wake, bell=bells, **values)
     server = subprocess.Popen([sys.executable, "-c", source], pass_fds=[wake, bells])
     os.close(wake)
@@ -246,7 +246,7 @@ def test_two_processes_lose_nothing(box: Mailbox, server_spin_s: float, client_s
             arrays.actions[1][:] = number % 3
             if box.post_request(number):
                 os.write(wakes, b"x")
-            if not box.await_reply(number, client_spin_s):
+            if not box.await_reply(number, client_wait_s):
                 box.say_client_sleeps(True)
                 while box.reply != number:
                     assert select.select([bell], [], [], 20)[0], "the client was not woken"

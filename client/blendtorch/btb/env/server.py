@@ -13,7 +13,7 @@ import numpy as np
 from ...errors import ConfigError, PeerTimeout, ProtocolError, SharedMemoryError
 from ...wire import Kind, Message, encode
 from ...wire.curve import CurveKeys
-from ...wire.mailbox import BY_MESSAGE, REST_BYTES, SPIN_S, Mailbox
+from ...wire.mailbox import AWAKE_IN_A_CROWD_S, BY_MESSAGE, REST_BYTES, WAIT_S, Mailbox
 from ...wire.owned_folder import OwnedFolder, make_folder
 from ...wire.receivers import SHARED_MEMORY, host_id
 from ...wire.rest import pack
@@ -116,16 +116,18 @@ class EnvServer:
         """
         if self._real_time is not None and (due_s := self._real_time.due_s) is not None:
             if due_s == 0:
-                self._answer(self._number, self._tick)
+                # What the client has asked meanwhile takes part in the step that is due.
+                if self._waiting is not None or not self._take_now():
+                    self._answer(self._number, self._tick)
                 return True
             timeout_s = due_s if timeout_s is None else min(due_s, timeout_s)
         mailbox = self._mailbox
         if mailbox is None:
             return self._take_message(timeout_s)
-        spin_s = SPIN_S if timeout_s is None else min(timeout_s, SPIN_S)
-        if mailbox.await_request(self._number + 1, spin_s):
+        wait_s = WAIT_S if timeout_s is None else min(timeout_s, WAIT_S)
+        if mailbox.await_request(self._number + 1, wait_s):
             return self._take_request(mailbox)
-        if timeout_s is not None and timeout_s <= SPIN_S:
+        if timeout_s is not None and timeout_s <= WAIT_S:
             return self._take_message(0)
         mailbox.say_server_sleeps(True)
         try:
@@ -134,6 +136,13 @@ class EnvServer:
             return self._take_message(timeout_s)
         finally:
             mailbox.say_server_sleeps(False)
+
+    def _take_now(self) -> bool:
+        """Takes a request that is there already; whether there was one."""
+        mailbox = self._mailbox
+        if mailbox is not None and mailbox.await_request(self._number + 1, 0):
+            return self._take_request(mailbox)
+        return self._take_message(0)
 
     def publish_error(self, body: dict[str, str], duration_s: float) -> None:
         """Tells the client that this instance has failed.
@@ -274,6 +283,8 @@ class EnvServer:
         self._drop_mailbox()
         if self._shm and request.get("host") and request["host"] == host_id():
             self._mailbox = self._make_mailbox()
+            if self._mailbox is not None and request.get("crowded"):
+                self._mailbox.awake_s = AWAKE_IN_A_CROWD_S
         metadata = {"render_fps": 1 / self._step_s, **env.metadata}
         mailbox = self._mailbox
         return {

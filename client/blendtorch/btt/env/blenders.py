@@ -1,6 +1,7 @@
 """The Blenders of an environment: started, connected to, and connected to again when they were started anew."""
 
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -158,7 +159,8 @@ class Blenders:
 
     def _open(self, btid: int) -> None:
         timeout_s = DEFAULT_START_TIMEOUT_S if self.launcher is not None else self._timeout_s
-        self.connections[btid].open(self._autoreset, self._real_time, timeout_s)
+        crowded = len(self._addresses) + 1 > _usable_cores()
+        self.connections[btid].open(self._autoreset, self._real_time, timeout_s, crowded)
 
     def _state(self, btid: int) -> InstanceState:
         """What a launched Blender does; raises when it has ended for good."""
@@ -178,3 +180,7 @@ class Blenders:
         state = self._state(btid)
         if state.epoch != self._epochs[btid] or state.state == "restarting":
             raise Gone(f"Blender instance {btid} {state.detail}")
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -13,7 +13,7 @@ from ...errors import InstanceError, PeerTimeout, ProtocolError, SharedMemoryErr
 from ...wire import Kind, Message, decode
 from ...wire.codec import MAX_MESSAGE_BYTES
 from ...wire.curve import CurveKeys
-from ...wire.mailbox import BY_MESSAGE, REST_BYTES, SPIN_S, Mailbox, size_of
+from ...wire.mailbox import AWAKE_IN_A_CROWD_S, BY_MESSAGE, REST_BYTES, Mailbox, size_of
 from ...wire.message import script_error
 from ...wire.receivers import host_id, offered_ring
 from ...wire.rest import unpack
@@ -111,26 +111,31 @@ class EnvConnection:
         self._connect = partial(MessageSocket, "pair", address, bind=False, curve=curve)
         self._socket = self._connect()
 
-    def open(self, autoreset: str, real_time: bool | None, timeout_s: float | None) -> Description:
+    def open(
+        self, autoreset: str, real_time: bool | None, timeout_s: float | None, crowded: bool = False
+    ) -> Description:
         """Opens the environment.
 
         Args:
             autoreset: When the next episode begins; a value of Gymnasium's `AutoresetMode`.
             real_time: Whether the simulation goes on by itself; None as the environment says.
             timeout_s: How many seconds it may take; None for any.
+            crowded: Whether there are more processes than cores, so that nobody should wait awake for long.
 
         Raises:
             PeerTimeout: No answer came in time.
             ScriptError: The environment raised.
             ProtocolError: The answer cannot be read.
         """
-        asked = {"autoreset": autoreset, "real_time": real_time}
+        asked = {"autoreset": autoreset, "real_time": real_time, "crowded": crowded}
         body = as_dict(self._ask_to_open(timeout_s, host=host_id(), **asked))
         found = Description.read(body)
         observations, actions, num_agents = found.observation_space, found.action_space, found.num_agents
         if isinstance(body.get("mailbox"), dict):
             try:
                 self._mailbox = Mailbox.open(*offered_ring(body["mailbox"]), observations, actions, num_agents)
+                if crowded:
+                    self._mailbox.awake_s = AWAKE_IN_A_CROWD_S
             except SharedMemoryError:
                 # It was said to be here, and is not. The environment has to know: then steps go by message.
                 self._ask_to_open(timeout_s, host="", **asked)
@@ -293,7 +298,7 @@ class EnvConnection:
 
     def _await_mailbox(self, mailbox: Mailbox, timeout_s: float | None) -> bool:
         """Waits for the reply in the mailbox; false when a message has it."""
-        if not mailbox.await_reply(self.number, SPIN_S):
+        if not mailbox.await_reply(self.number):
             mailbox.say_client_sleeps(True)
             try:
                 deadline = None if timeout_s is None else time.monotonic() + timeout_s
