@@ -246,7 +246,8 @@ def without(body: dict[str, Any]) -> dict[str, Any]:
 def begin(connection: EnvConnection) -> None:
     """Has all agents begin an episode."""
     count = connection.description.num_agents
-    connection.reset(np.arange(count), [7] * count, [0] * count, {}, WAIT_S)
+    connection.begin_reset(np.arange(count), [7] * count, [0] * count, {}, WAIT_S)
+    connection.end_reset(count, WAIT_S)
 
 
 def step(connection: EnvConnection, action: int = 1, timeout_s: float = WAIT_S) -> dict[str, Any]:

@@ -52,7 +52,8 @@ def test_steps_by_message_and_by_mailbox_give_the_same(
     fake = fake_env(num_agents=2, mailbox=mailbox, observation_space=SPACES[name], action_space=SPACES["nested"])
     fake.say = lambda call, agents: {"n": agents + 5} if call == "step" else [{"agent": int(a)} for a in agents]
     connection = connect(fake, "SameStep")
-    observations, infos = connection.reset(np.array([0, 1]), [4, 5], [6, 9], {"a": 1}, WAIT_S)
+    connection.begin_reset(np.array([0, 1]), [4, 5], [6, 9], {"a": 1}, WAIT_S)
+    observations, infos = connection.end_reset(2, WAIT_S)
     assert infos == [{"agent": 0}, {"agent": 1}]
     assert fake.begun == [(0, 4, 6), (1, 5, 9)]
     assert fake.calls[-1]["options"] == {"a": 1}
@@ -101,7 +102,8 @@ def test_many_steps_and_resets_lose_nothing(fake_env: Make, connect: Connect, ma
     fake = fake_env(length=20, mailbox=mailbox)
     connection = connect(fake)
     for episode in range(15):
-        connection.reset(np.array([0]), [0], [episode], None, WAIT_S)
+        connection.begin_reset(np.array([0]), [0], [episode], None, WAIT_S)
+        connection.end_reset(1, WAIT_S)
         for turn in range(1, 21):
             step(connection, turn % 5)
             assert connection.arrays.observations[0][0, 0] == 10 * episode + turn

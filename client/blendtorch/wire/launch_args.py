@@ -8,6 +8,9 @@ from typing import Any
 from ..errors import ConfigError, UnknownSocketError
 
 DEFAULT_SHM_BYTES = 256 << 20
+# The named socket of an environment, and what tells its script the keyword arguments of the environment's class, as JSON.
+ENV_SOCKET = "ENV"
+ENV_OPTIONS = "--env-options"
 # Tells a scene that runs without a script to take the seed that it was set up with, instead of the launch's.
 SEED_OF_THE_FILE = "--seed-of-file"
 

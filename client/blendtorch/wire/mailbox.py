@@ -185,11 +185,11 @@ class Mailbox:
         return self._words[CLIENT_SLEEPS_WORD] != 0
 
     def await_request(self, number: int, wait_s: float = WAIT_S) -> bool:
-        """Waits for a request, awake and then napping, for `wait_s` seconds at most; whether it is there."""
+        """Waits for a request or a later one, awake and then napping, `wait_s` seconds at most; whether it is there."""
         return self._await(REQUEST_WORD, number, wait_s)
 
     def await_reply(self, number: int, wait_s: float = WAIT_S) -> bool:
-        """Waits for a reply, awake and then napping, for `wait_s` seconds at most; whether it is there."""
+        """As `await_request`, for a reply."""
         return self._await(REPLY_WORD, number, wait_s)
 
     def say_server_sleeps(self, sleeps: bool) -> None:
@@ -208,11 +208,11 @@ class Mailbox:
 
     def _await(self, word: int, number: int, wait_s: float) -> bool:
         words = self._words
-        if words[word] != number:
+        if words[word] < number:
             give_way = _give_way
             started = time.perf_counter()
             until, awake_until = started + wait_s, started + min(self.awake_s, wait_s)
-            while words[word] != number:
+            while words[word] < number:
                 now = time.perf_counter()
                 if now < awake_until:
                     give_way()

@@ -115,6 +115,22 @@ def test_random_numbers_are_those_of_seed_and_number():
     assert env.draws == [(agent, btb.sample_rng(*address).integers(1 << 30)) for agent, *address in expected]
 
 
+def test_what_is_returned_for_who_begins_is_ignored():
+    env = Counting([1, 3])
+    step = env.step
+
+    def step_with_nan(actions, active):
+        observations, rewards, *rest = step(actions, active)
+        return observations, np.where(active, rewards, np.nan), *rest
+
+    env.step = step_with_nan
+    episodes = begun(env, Autoreset.NEXT_STEP)
+    episodes.step()
+    episodes.step()
+    assert episodes.arrays.rewards.tolist() == [0, 2]
+    assert episodes.returns.tolist() == [0, 4]
+
+
 def test_episodes_are_cut_off():
     env = Counting([2, 9])
     env.max_episode_steps = 2

@@ -46,18 +46,18 @@ def test_matrices_are_those_of_the_original(env):
     np.testing.assert_allclose(carts[:, 0, 3], [0, 0.1, 0.2], atol=1e-6)
 
 
-def test_an_agent_is_held_for_one_frame_and_then_falls_from_rest(env):
+def test_an_agent_is_held_for_two_frames_and_then_falls_from_rest(env):
     for agent in range(3):
         begin(env, agent)
     heights = []
     for _ in range(30):
         env.agents.advance(1, ALL)
         heights.append(env.agents.matrices("Pole")[0][:, 2, 3].copy())
-        assert env.agents.held.all() == (len(heights) == 1)
+        assert env.agents.held.all() == (len(heights) <= 2)
     heights = np.array(heights)
     start = pole_pose(0, 0.05)[0][2]
-    np.testing.assert_allclose(heights[0], start, atol=1e-6)
-    drops = -np.diff(heights[:, 0])
+    np.testing.assert_allclose(heights[:2], start, atol=1e-6)
+    drops = -np.diff(heights[1:, 0])
     assert 0 <= drops[0] < 1e-4  # no speed left of the way to the start
     assert (drops[5:] > 0).all()
 
@@ -100,9 +100,10 @@ def test_frames_count_from_the_first_again_when_all_begin(env):
     assert scene.frame_current == scene.frame_start + 53
 
 
-def test_an_episode_does_not_depend_on_those_before():
+@pytest.mark.parametrize("substeps", [1, 10])
+def test_an_episode_does_not_depend_on_those_before(substeps):
     """From the same start, with the same actions; the others begin anew as well."""
-    env = CartPole(2)
+    env = CartPole(2, substeps)
     runs = []
     for before in (0, 7, 20):
         for agent in range(2):
@@ -117,6 +118,74 @@ def test_an_episode_does_not_depend_on_those_before():
         runs.append(np.array(rows))
     np.testing.assert_array_equal(runs[0], runs[1])
     np.testing.assert_array_equal(runs[0], runs[2])
+
+
+@pytest.mark.parametrize("substeps", [1, 10])
+def test_an_episode_does_not_depend_on_where_the_agent_was(substeps):
+    """The others go on, so that it comes to its start from another place, at another speed."""
+    runs = []
+    for x, angle in [(0.1, 0.03), (-1.5, 0.2)]:
+        bpy.ops.wm.read_homefile(use_factory_startup=True)
+        env, both = CartPole(2, substeps), np.ones(2, bool)
+        begin(env, 0)
+        begin(env, 1, x, angle)
+        env.agents.advance(20, both)
+        begin(env, 1, 0.1, 0.03)
+        rows = []
+        for _ in range(30):
+            env.agents.advance(1, both)
+            rows.append(np.concatenate(env.agents.matrices("Cart", "Pole")))
+        runs.append(np.array(rows))
+    np.testing.assert_array_equal(runs[0], runs[1])
+
+
+def test_what_is_copied_refers_to_the_copies():
+    CartPole(1)
+    collection = bpy.data.collections["CartPole"]
+    tip, follower = (bpy.data.objects.new(name, None) for name in ("Tip", "Follower"))
+    for obj in (tip, follower):
+        collection.objects.link(obj)
+    tip.parent = bpy.data.objects["Pole"]
+    follower.constraints.new("COPY_LOCATION").target = tip
+    follower.driver_add("scale", 0).driver.variables.new().targets[0].id = tip
+    bpy.data.objects["Pole"].modifiers.new("Array", "ARRAY").offset_object = tip
+    agent = btb.env.PhysicsAgents(collection, 2, offset=(0, 3, 0)).agents[1].objects
+    assert agent["Tip"] is not tip
+    assert agent["Tip"].parent == agent["Pole"]
+    assert agent["Follower"].constraints[0].target == agent["Tip"]
+    assert agent["Follower"].animation_data.drivers[0].driver.variables[0].targets[0].id == agent["Tip"]
+    assert agent["Pole"].modifiers["Array"].offset_object == agent["Tip"]
+    assert follower.constraints[0].target == tip
+
+
+def test_animated_bodies_stay_animated():
+    env = CartPole(1)
+    collection = bpy.data.collections["CartPole"]
+    env.agents.agents[0].objects["Cart"].rigid_body.kinematic = True
+    agents = btb.env.PhysicsAgents(collection, 2, offset=(0, 3, 0))
+    for agent in range(2):
+        agents.begin(agent, {})
+    agents.advance(4, np.ones(2, bool))
+    assert all(agent.objects["Cart"].rigid_body.kinematic for agent in agents.agents)
+    assert not any(agent.objects["Pole"].rigid_body.kinematic for agent in agents.agents)
+    with pytest.raises(ConfigError, match=r"\['Cart'\], but the agents' bodies are \['Pole'\]"):
+        agents.begin(0, {"Cart": cart_pose(0)})
+
+
+def test_bodies_that_are_added_later_are_told(env):
+    bpy.context.scene.rigidbody_world.collection.objects.link(bpy.data.objects["Camera"].copy())
+    mesh = bpy.data.objects.new("More", bpy.data.meshes.new("More"))
+    bpy.context.scene.rigidbody_world.collection.objects.link(mesh)
+    with pytest.raises(SceneError, match="Make PhysicsAgents last"):
+        env.agents.matrices("Cart")
+
+
+def test_speeds_are_those_between_steps(env):
+    env.frames_per_step = 2
+    env.reset(np.arange(3), [np.random.default_rng(k) for k in range(3)], {})
+    for _ in range(30):
+        observations, *_ = env.step(np.full((3, 1), 0.1, np.float32), ALL)
+    np.testing.assert_allclose(observations[:, 1], 0.3, rtol=0.1)
 
 
 def test_memory_is_bounded(env, monkeypatch):

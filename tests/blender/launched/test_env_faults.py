@@ -95,6 +95,46 @@ def test_a_blender_that_never_works_is_given_up_on(script, blender):
             env.reset()
 
 
+def test_a_render_that_hangs(script, blender):
+    with btt.env.BlenderEnv(
+        script=script("env_faulty"), blend_path=blender, render_mode="rgb_array", timeout_s=1
+    ) as env:
+        env.reset(options={"do": "hang in render"})
+        assert env.render().shape == (4, 6, 3)  # of another Blender
+        assert env.step(ACTION)[3:] == (True, {"restarted": True})
+        assert len(env.launcher.restarts) == 1
+
+
+def test_an_info_that_cannot_be_sent_is_told_and_the_environment_lives_on(script, blender):
+    with btt.env.BlenderEnv(script=script("env_faulty"), blend_path=blender) as env:
+        env.reset(options={"do": "wrong info"})
+        with pytest.raises(
+            ScriptError, match=r"Faulty has returned an info that cannot be sent: .*Vector.*tuple\(vector\)"
+        ):
+            env.step(ACTION)
+        env.reset()
+        assert play(env, 1)[0][0]["count"] == 1
+        assert env.launcher.restarts == []
+
+
+def test_a_script_that_ends_in_a_step(script, blender):
+    with btt.env.BlenderEnv(script=script("env_faulty"), blend_path=blender) as env:
+        env.reset(options={"do": "exit"})
+        with pytest.raises(InstanceError, match="its script came to its end"):
+            env.step(ACTION)
+
+
+def test_a_step_that_was_given_up_on_holds_up_nothing(script, blender):
+    with btt.env.BlenderEnv(script=script("env_faulty"), blend_path=blender) as env:
+        env.reset()
+        connection = env._blenders.connections[0]
+        for _ in range(3):  # as Ctrl-C leaves them
+            connection.begin_step(5)
+        started = time.monotonic()
+        assert play(env, 1)[0][0]["count"] >= 1
+        assert time.monotonic() - started < 4
+
+
 @pytest.mark.parametrize("where", ["raise", "raise in reset"])
 def test_an_exception_arrives_with_its_traceback_and_the_environment_lives_on(script, blender, where):
     with btt.env.BlenderEnv(script=script("env_faulty"), blend_path=blender) as env:
@@ -184,10 +224,11 @@ def test_closing_during_a_step_is_clean(script, blender):
     assert env.closed
 
 
-def test_closing_from_another_thread_ends_a_step(script, blender):
+@pytest.mark.parametrize("what", ["environment", "launcher"])
+def test_closing_from_another_thread_ends_a_step(script, blender, what):
     env = btt.env.BlenderEnv(script=script("env_faulty"), blend_path=blender)
     env.reset(options={"do": "hang"})
-    timer = threading.Timer(0.5, env.launcher.close)
+    timer = threading.Timer(0.5, env.close if what == "environment" else env.launcher.close)
     timer.start()
     with pytest.raises(gymnasium.error.ClosedEnvironmentError):
         env.step(ACTION)

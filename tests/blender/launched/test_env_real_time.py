@@ -79,3 +79,45 @@ def test_many_agents(blender, mode):
             assert observations in env.observation_space
         assert time.perf_counter() - started > 99 / 50 - 0.1
         assert over >= 4
+
+
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep", "Disabled"])
+def test_ends_while_the_agent_thinks_are_told_once(script, blender, mode):
+    """Agents 0 and 1 end after 5 and 12 steps."""
+    with btt.env.BlenderVectorEnv(
+        script=script("env_counting"), num_envs=2, autoreset_mode=mode, real_time=True, blend_path=blender
+    ) as env:
+        env.reset()
+        actions = np.zeros(2, np.int64)
+        env.step(actions)
+        time.sleep(8 * STEP_S)
+        observations, rewards, terminated, _, infos = env.step(actions)
+        assert terminated.tolist() == [True, False]
+        assert rewards[0] == 4  # after the first step
+        last = infos["final_obs"][0] if mode == "SameStep" else observations[0]
+        info = infos["final_info"] if mode == "SameStep" else infos
+        assert (last[0], info["count"][0]) == (5, 5)
+        if mode == "Disabled":
+            time.sleep(8 * STEP_S)
+            env.reset(options={"reset_mask": np.array([True, False])})
+            observations, _, terminated, *_ = env.step(actions)
+            assert terminated.tolist() == [False, True]
+            assert observations[:, 0].tolist() == [1, 12]
+        elif mode == "NextStep":
+            observations, rewards, terminated, *_ = env.step(actions)
+            assert (observations[0, 0], rewards[0], terminated[0]) == (0, 0, False)
+            assert env.step(actions)[0][0, 0] >= 1
+
+
+def test_a_simulation_that_cannot_keep_up_still_answers(script, blender):
+    with btt.env.BlenderVectorEnv(
+        script=script("env_counting"),
+        env_options={"step_s": 2 * STEP_S},
+        real_time=True,
+        blend_path=blender,
+        timeout_s=3,
+    ) as env:
+        env.reset()
+        counts = [int(env.step(np.zeros(1, np.int64))[0][0, 0]) for _ in range(3)]
+        assert counts == sorted(counts)
+        assert counts[-1] <= 5

@@ -49,7 +49,6 @@ class BaseEnv:
     frames_per_step: int = 1
     metadata: dict[str, Any] = {}  # noqa: RUF012  (as in Gymnasium)
 
-    _frames: Frames | None = None
     _renderer: OffScreenRenderer | None = None
 
     def reset(self, rng: np.random.Generator, options: dict[str, Any]) -> Any:
@@ -95,7 +94,7 @@ class BaseEnv:
         Set the start transforms of rigid bodies and whatever hangs on them before. Point caches are made to span as many
         frames as Blender can count, so that an episode may have any length.
         """
-        self._of_scene().rewind()
+        Frames(bpy.context.scene).rewind()
 
     def advance(self, frames: int | None = None) -> None:
         """Plays frames one by one, for physics can be played in no other way.
@@ -106,9 +105,4 @@ class BaseEnv:
         Raises:
             SceneError: Blender cannot count that far (1,048,573 frames after a `rewind`).
         """
-        self._of_scene().advance(self.frames_per_step if frames is None else frames)
-
-    def _of_scene(self) -> Frames:
-        if self._frames is None:
-            self._frames = Frames(bpy.context.scene)
-        return self._frames
+        Frames(bpy.context.scene).advance(self.frames_per_step if frames is None else frames)

@@ -121,17 +121,17 @@ class Episodes:
             raise ConfigError(f"agents {np.flatnonzero(~self.begun | self.done).tolist()} need a reset before a step.")
         if waiting is not None and any_done:
             active = ~waiting
-            self.begin_next(said)
+            self.begin_next(said, np.flatnonzero(waiting))
             said.infos = self.play(active)
         else:
             said.infos = self.play()
             if self.autoreset == Autoreset.SAME_STEP and self.done.any():
-                self.begin_next(said)
+                self.begin_next(said, np.flatnonzero(self.done))
         return said
 
-    def begin_next(self, said: StepInfos) -> None:
-        """Has all whose episode is over begin the next one; what they have observed last is kept in `arrays`, too."""
-        said.begun = np.flatnonzero(self.done)
+    def begin_next(self, said: StepInfos, agents: np.ndarray) -> None:
+        """Has agents whose episode is over begin the next one; what they have observed last is kept in `arrays`, too."""
+        said.begun = agents
         for final, place in zip(self.arrays.final_observations, self.arrays.observations, strict=True):
             final[said.begun] = place[said.begun]
         said.begun_infos = self._begin(said.begun, {})
@@ -140,9 +140,8 @@ class Episodes:
         """Plays one step.
 
         Args:
-            active: Whose actions count, (M,) bool; None for everybody's. Of the others the observations stay as they
-                are, and the
-                rest is zeros. Where nobody is active, nothing is played.
+            active: Whose actions count, (M,) bool; None for everybody's. Of the others the observations stay as they are,
+                and the rest is zeros. Where nobody is active, nothing is played.
 
         Returns:
             What the environment has to say.
@@ -166,7 +165,7 @@ class Episodes:
             self.steps += 1
         else:
             for place in (arrays.rewards, arrays.terminated, arrays.truncated):
-                place *= active
+                place[~active] = 0
             self.steps += active
         self.returns += arrays.rewards
         self._judge()

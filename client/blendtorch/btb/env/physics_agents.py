@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ...errors import ConfigError, SceneError
+from .copied_objects import copy_objects
 from .frames import LAST_FRAME, Frames
 
 # How much memory Blender's point cache, which keeps every frame, may take before everyone has to begin anew.
@@ -22,16 +23,14 @@ class Agent:
 
     Attributes:
         objects: The copy of each object of the collection, by the name of the original.
-        bodies: Those of them that are active rigid bodies, which physics moves.
+        bodies: Those of them that are active rigid bodies, and not animated (kinematic): which physics moves.
         offset: By how much it lies beside the original, (3,) metres.
     """
 
     def __init__(self, objects: dict[str, bpy.types.Object], offset: np.ndarray) -> None:
         self.objects = objects
         self.offset = offset
-        self.bodies = {
-            name: obj for name, obj in objects.items() if obj.rigid_body is not None and obj.rigid_body.type == "ACTIVE"
-        }
+        self.bodies = {name: obj for name, obj in objects.items() if _is_moved(obj.rigid_body)}
 
     def place(self, poses: Mapping[str, Pose]) -> None:
         """Puts bodies where they shall be, in the frame of the original."""
@@ -50,10 +49,10 @@ class PhysicsAgents:
     """Copies of a collection with rigid bodies and constraints, played by the same frames.
 
     Blender plays physics as a whole: it begins at the first frame, and an active body cannot be moved on the way. What
-    does work is to make a body kinematic for a frame, in which it goes where its object is put. So an agent's start takes
-    effect in the first frame of its next step: there it is held, whatever its action is. In the second frame its damping is
-    full, which takes away the speed with which it came there (exactly, with one substep a frame; with more, that frame is
-    slower than it would be). All episodes begin like this.
+    does work is to make a body kinematic, so that it goes where its object is put. So an agent's start takes effect in the
+    first two frames of its next steps: in the first it goes there, in the second it stands still, which takes away the
+    speed with which it came (with several substeps a frame it takes a third, for the way there is rounded). Meanwhile its
+    action is without effect. All episodes begin like this.
 
     The same seeds and actions give the same episodes, bit for bit, whatever the number of Blenders, if each has the same
     number of agents. With another number the last digits differ: Bullet, Blender's physics engine, solves constraints in an
@@ -93,19 +92,18 @@ class PhysicsAgents:
         if children := [name for name, body in first.bodies.items() if body.parent is not None]:
             raise SceneError(f"the rigid bodies {children} have a parent, which agents' bodies must not have.")
         self._rest: dict[str, Pose] = {}
-        self._damping: dict[str, tuple[float, float]] = {}
         for name, body in first.bodies.items():
             rotation = body.matrix_basis.to_quaternion()
             body.rotation_mode = "QUATERNION"
             body.rotation_quaternion = rotation
             self._rest[name] = (tuple(body.location), tuple(rotation))
-            self._damping[name] = (body.rigid_body.linear_damping, body.rigid_body.angular_damping)
         step = np.asarray(offset, np.float64)
-        self.agents = [first, *(self._copy(originals, i * step) for i in range(1, num_agents))]
+        copies = [copy_objects(originals, i * step) for i in range(1, num_agents)]
+        self.agents = [first, *(Agent(objects, i * step) for i, objects in enumerate(copies, 1))]
         self._offsets = np.array([agent.offset for agent in self.agents], np.float32)
-        # The poses of agents that have not begun to move, and those that are in their second frame.
+        # The poses of agents that have not begun to move, and how many frames of their steps they have been held.
         self._starts: dict[int, dict[str, Pose]] = {}
-        self._slowed: list[int] = []
+        self._held_frames = [0] * num_agents
         self.held = np.zeros(num_agents, np.bool_)
         bodies = self._frames.scene.rigidbody_world.collection.objects
         self._matrices = np.empty((len(bodies), 4, 4), np.float32)
@@ -121,11 +119,14 @@ class PhysicsAgents:
             agent: Its number.
             poses: Of each body, by the name of the original, its location (3,), metres, and its rotation as a quaternion
                 (w, x, y, z), both in the frame of the original. A body that is left out is where it was in the scene.
+
+        Raises:
+            ConfigError: There is no body of that name.
         """
-        if agent in self._slowed:
-            self._slowed.remove(agent)
-            self._slow(agent, False)
+        if unknown := sorted(poses.keys() - self._rest.keys()):
+            raise ConfigError(f"poses are given for {unknown}, but the agents' bodies are {sorted(self._rest)}.")
         self._starts[agent] = {**self._rest, **poses}
+        self._held_frames[agent] = 0
         self.agents[agent].hold(True)
         self.agents[agent].place(self._starts[agent])
 
@@ -139,21 +140,18 @@ class PhysicsAgents:
         Raises:
             SceneError: Blender cannot count that far; see `exhausted`.
         """
-        if len(self._starts) == len(self.agents):
+        if len(self._starts) == len(self.agents) and not any(self._held_frames):
             self._rewind()
+        substeps = self._frames.scene.rigidbody_world.substeps_per_frame
         for _ in range(frames):
             self.held[:] = False
             self.held[list(self._starts)] = True
             self._frames.advance(1)
-            if not self._slowed and not self._starts:
-                continue
-            for agent in self._slowed:
-                self._slow(agent, False)
-            self._slowed = [agent for agent in self._starts if active[agent]]
-            for agent in self._slowed:
-                del self._starts[agent]
-                self.agents[agent].hold(False)
-                self._slow(agent, True)
+            for agent in [agent for agent in self._starts if active[agent]]:
+                self._held_frames[agent] += 1
+                if self._held_frames[agent] == (2 if substeps == 1 else 3):
+                    del self._starts[agent]
+                    self.agents[agent].hold(False)
 
     @property
     def exhausted(self) -> bool:
@@ -171,26 +169,21 @@ class PhysicsAgents:
 
         Returns:
             For each name (M, 4, 4) float32: from the body's frame to that of the original, metres.
+
+        Raises:
+            SceneError: Rigid bodies were added to the scene, or removed.
         """
-        self._frames.scene.rigidbody_world.collection.objects.foreach_get("matrix_world", self._matrices.ravel())
+        bodies = self._frames.scene.rigidbody_world.collection.objects
+        if len(bodies) != len(self._matrices):
+            raise SceneError(
+                f"the scene has {len(bodies)} rigid bodies, and had {len(self._matrices)} when its agents were made. Make "
+                "PhysicsAgents last."
+            )
+        bodies.foreach_get("matrix_world", self._matrices.ravel())
         found = [self._matrices[self._rows[name]].swapaxes(1, 2) for name in names]  # Blender's columns lie together
         for matrices in found:
             matrices[:, :3, 3] -= self._offsets
         return found
-
-    def _copy(self, originals: list[bpy.types.Object], offset: np.ndarray) -> Agent:
-        copies = {obj: obj.copy() for obj in originals}
-        for obj, copied in copies.items():
-            for collection in set(obj.users_collection) - set(copied.users_collection):
-                collection.objects.link(copied)  # Blender itself has linked it to those of physics
-            if obj.parent in copies:
-                copied.parent = copies[obj.parent]
-            else:
-                copied.location = np.add(obj.location, offset)
-            if (constraint := copied.rigid_body_constraint) is not None:
-                constraint.object1 = copies.get(constraint.object1, constraint.object1)
-                constraint.object2 = copies.get(constraint.object2, constraint.object2)
-        return Agent({obj.name: copied for obj, copied in copies.items()}, offset)
 
     def _rewind(self) -> None:
         """Goes back to the first frame, from which physics is built anew, with everyone in the pose of the scene."""
@@ -201,7 +194,6 @@ class PhysicsAgents:
         for number, poses in self._starts.items():
             self.agents[number].place(poses)
 
-    def _slow(self, agent: int, slowed: bool) -> None:
-        for name, body in self.agents[agent].bodies.items():
-            linear, angular = (1.0, 1.0) if slowed else self._damping[name]
-            body.rigid_body.linear_damping, body.rigid_body.angular_damping = linear, angular
+
+def _is_moved(body: bpy.types.RigidBodyObject | None) -> bool:
+    return body is not None and body.type == "ACTIVE" and not body.kinematic

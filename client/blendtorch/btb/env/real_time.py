@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from .episodes import Autoreset, Episodes, StepInfos
+from .episodes import Autoreset, Episodes, Infos, StepInfos
 
 # A simulation that cannot keep up is not made to catch up on more than this.
 _MOST_BEHIND_S = 0.5
@@ -25,38 +25,50 @@ class RealTime:
     def __init__(self, episodes: Episodes, period_s: float) -> None:
         self._episodes = episodes
         self._period_s = period_s
-        self.begin()
+        num_agents = episodes.num_agents
+        # What has happened since the last answer; whose end the client was told; who begins in the step under way.
+        self._rewards = np.zeros(num_agents)
+        self._terminated, self._truncated = np.zeros(num_agents, np.bool_), np.zeros(num_agents, np.bool_)
+        self._infos: Infos = None
+        self._told, self._starting = np.zeros(num_agents, np.bool_), np.zeros(num_agents, np.bool_)
+        self._missed = 0
+        self._said: StepInfos | None = None  # while a step of the client is under way
+        self.begin(np.arange(num_agents))
 
     @property
     def due_s(self) -> float | None:
-        """How many seconds it is until the next step of the simulation; None while nobody has begun an episode."""
+        """How many seconds it is until the next step of the simulation; None while somebody has begun no episode."""
         return max(0.0, self._next_at - time.perf_counter()) if self._episodes.begun.all() else None
 
-    def begin(self) -> None:
-        """Starts the clock: episodes have begun on the client's word."""
+    def begin(self, agents: np.ndarray) -> None:
+        """Notes that these agents have begun an episode on the client's word; starts the clock, if all have."""
+        for place in (self._rewards, self._terminated, self._truncated, self._told):
+            place[agents] = 0
         self._answered_at = time.perf_counter()
-        self._next_at = self._answered_at + self._period_s
-        self._said: StepInfos | None = None
-        self._clear()
+        if len(agents) == self._episodes.num_agents:
+            self._next_at = self._answered_at + self._period_s
+            self._infos, self._missed = None, 0
 
     def act(self) -> None:
         """Has the client's actions, which are in the arrays of the episodes, take part from the next step on."""
         episodes, self._said = self._episodes, StepInfos()
-        if episodes.autoreset == Autoreset.NEXT_STEP and episodes.done.any():
-            self._starting[:] = episodes.done
-            episodes.begin_next(self._said)
+        over = episodes.done & self._told
+        if episodes.autoreset == Autoreset.NEXT_STEP and over.any():
+            self._starting[:] = over
+            self._told[:] = False
+            episodes.begin_next(self._said, np.flatnonzero(over))
 
     def tick(self) -> StepInfos | None:
         """Plays the step that is due.
 
         Returns:
             What the client, if it waits, is to be answered besides the arrays: with `lag_steps`, how many steps were
-                simulated with its earlier actions since it was answered, and `lag_s`, how old, in seconds, what it had
-                observed was when this step began.
+            simulated with its earlier actions since it was answered, and `lag_s`, how old, in seconds, what it had observed
+            was when this step began.
         """
         episodes, arrays, began_at = self._episodes, self._episodes.arrays, time.perf_counter()
         active = episodes.begun & ~episodes.done & ~self._starting
-        infos = episodes.play(active)
+        self._keep(episodes.play(active), active)
         self._rewards += arrays.rewards
         self._terminated |= arrays.terminated
         self._truncated |= arrays.truncated
@@ -66,21 +78,30 @@ class RealTime:
             self._missed += bool(active.any())
             return None
         lag = {"lag_steps": self._missed, "lag_s": began_at - self._answered_at}
-        if isinstance(infos, list):
-            said.infos = [{**info, **lag} for info in infos]
+        if isinstance(self._infos, list):
+            said.infos = [{**info, **lag} for info in self._infos]
         else:
-            said.infos = {**(infos or {}), **{name: np.full(episodes.num_agents, value) for name, value in lag.items()}}
+            of_all = {name: np.full(episodes.num_agents, value) for name, value in lag.items()}
+            said.infos = {**(self._infos or {}), **of_all}
         arrays.rewards[:], arrays.terminated[:], arrays.truncated[:] = self._rewards, self._terminated, self._truncated
+        self._told |= self._terminated | self._truncated
         if episodes.autoreset == Autoreset.SAME_STEP and episodes.done.any():
-            episodes.begin_next(said)
-        self._answered_at, self._said = time.perf_counter(), None
-        self._clear()
+            episodes.begin_next(said, np.flatnonzero(episodes.done))
+            self._told[:] = False
+        for place in (self._rewards, self._terminated, self._truncated, self._starting):
+            place[:] = 0
+        self._answered_at, self._said, self._infos, self._missed = time.perf_counter(), None, None, 0
         return said
 
-    def _clear(self) -> None:
-        num_agents = self._episodes.num_agents
-        self._missed = 0
-        self._starting = np.zeros(num_agents, np.bool_)
-        self._rewards = np.zeros(num_agents)
-        self._terminated = np.zeros(num_agents, np.bool_)
-        self._truncated = np.zeros(num_agents, np.bool_)
+    def _keep(self, infos: Infos, active: np.ndarray) -> None:
+        """Notes what the environment has said; of agents that do not act any more what it said when they did."""
+        if not active.any():
+            return
+        kept = self._infos
+        if isinstance(infos, dict) and isinstance(kept, dict):
+            for name, values in infos.items():
+                if name in kept and not active.all():
+                    array = np.array(values)
+                    array[~active] = np.asarray(kept[name])[~active]
+                    infos[name] = array
+        self._infos = infos

@@ -10,15 +10,13 @@ from typing import Any
 import bpy
 
 from ...errors import ConfigError
+from ...wire.launch_args import ENV_OPTIONS, ENV_SOCKET
 from .. import compat
 from ..arguments import parse_blendtorch_args
 from ..session import Session, current_session
 from .base_env import BaseEnv
 from .base_vector_env import BaseVectorEnv
 from .server import EnvServer
-
-SOCKET = "ENV"
-OPTIONS = "--env-options"
 
 # In a window, each time that Blender's event loop comes by: how long requests are served, and how long they are waited for
 # once there are none, so that the window stays usable.
@@ -60,7 +58,7 @@ def run(env: Maker, *, real_time: bool = False) -> None:
     args = session.args
     server = EnvServer(
         made,
-        args.btsockets[SOCKET],
+        args.btsockets[ENV_SOCKET],
         args.btid,
         real_time=real_time,
         curve=session.curve,
@@ -72,7 +70,11 @@ def run(env: Maker, *, real_time: bool = False) -> None:
         while True:
             server.serve(None)
             session.published = server.steps
-    bpy.app.timers.register(lambda: _serve_in_window(server, session))
+    if args.control is not None and bpy.context.preferences.view.show_splash:
+        bpy.context.preferences.view.show_splash = False  # it would cover what one wants to see
+        bpy.context.preferences.is_dirty = False  # and is nothing to be saved
+    # Persistent: an episode may open another file.
+    bpy.app.timers.register(lambda: _serve_in_window(server, session), persistent=True)
 
 
 @contextmanager
@@ -118,12 +120,12 @@ def _serve_in_window(server: EnvServer, session: Session) -> float:
 
 def _options(session: Session) -> dict[str, Any]:
     argv = session.script_args or []
-    if OPTIONS not in argv:
+    if ENV_OPTIONS not in argv:
         return {}
     try:
-        options = json.loads(argv[argv.index(OPTIONS) + 1])
+        options = json.loads(argv[argv.index(ENV_OPTIONS) + 1])
     except (IndexError, ValueError) as error:
-        raise ConfigError(f"{OPTIONS} is not followed by a JSON object: {error}.") from None
+        raise ConfigError(f"{ENV_OPTIONS} is not followed by a JSON object: {error}.") from None
     if not isinstance(options, dict):
-        raise ConfigError(f"{OPTIONS} is followed by {options!r}, expected a JSON object.")
+        raise ConfigError(f"{ENV_OPTIONS} is followed by {options!r}, expected a JSON object.")
     return options

@@ -10,7 +10,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from ...errors import ConfigError, PeerTimeout, ProtocolError, SharedMemoryError
+from ...errors import ConfigError, EncodeError, PeerTimeout, PickleNotAllowedError, ProtocolError, SharedMemoryError
 from ...wire import Kind, Message, encode
 from ...wire.curve import CurveKeys
 from ...wire.mailbox import AWAKE_IN_A_CROWD_S, BY_MESSAGE, REST_BYTES, WAIT_S, Mailbox
@@ -131,7 +131,7 @@ class EnvServer:
             return self._take_message(0)
         mailbox.say_server_sleeps(True)
         try:
-            if mailbox.request == self._number + 1:
+            if mailbox.await_request(self._number + 1, 0):
                 return self._take_request(mailbox)
             return self._take_message(timeout_s)
         finally:
@@ -183,7 +183,11 @@ class EnvServer:
             return message.kind == Kind.BELL
         self._number = message.seq
         call = self._calls.get(message.body.get("call", ""))
-        if call is None:
+        if not self._is_open and call not in (self._open, self._close):
+            self._fail(
+                message.seq, ConfigError("nobody has opened this environment: it was started again. Make a new one.")
+            )
+        elif call is None:
             self._fail(message.seq, ProtocolError(f"unknown call {str(message.body.get('call'))[:32]!r}."))
         else:
             body = message.body
@@ -193,7 +197,7 @@ class EnvServer:
     def _take_request(self, mailbox: Mailbox) -> bool:
         if mailbox.is_by_message:
             return self._take_message(_MESSAGE_TIMEOUT_S)
-        self._number += 1
+        self._number = mailbox.request  # steps that were given up on are passed over
         for place, leaf in zip(self.episodes.arrays.actions, mailbox.arrays.actions, strict=True):
             np.copyto(place, leaf)
         self._answer(self._number, self._play)
@@ -205,7 +209,17 @@ class EnvServer:
         """Does what was asked, and replies with what comes of it, or with the exception."""
         try:
             reply = act()
+            if isinstance(reply, StepInfos):
+                self._reply_step(number, reply)
+            elif reply is not _LATER:
+                self._send(Message(Kind.REPLY, reply, self.btid, seq=number))
         except Exception as error:
+            if isinstance(error, EncodeError | PickleNotAllowedError):
+                error = ConfigError(
+                    f"{type(self.env).__name__} has returned an info that cannot be sent: {str(error).split('. ')[0]}. "
+                    "Expected None, numbers, texts, numpy arrays, and lists and dicts of such; of a mathutils.Vector, for "
+                    "example, tuple(vector)."
+                )
             self.last_error = error
             self.episodes.forget()  # nobody knows in what state the scene is: only a reset helps
             if act == self._tick and self._waiting is None:
@@ -213,11 +227,6 @@ class EnvServer:
             else:
                 self._waiting = None
                 self._fail(number, error)
-            return
-        if isinstance(reply, StepInfos):
-            self._reply_step(number, reply)
-        elif reply is not _LATER:
-            self._send(Message(Kind.REPLY, reply, self.btid, seq=number))
 
     def _fail(self, number: int, error: Exception) -> None:
         text = "".join(traceback.format_exception(error))
@@ -304,7 +313,7 @@ class EnvServer:
         self._untold = None
         infos = episodes.reset(agents, request["seeds"], request["episodes"], dict(request.get("options") or {}))
         if self._real_time is not None:
-            self._real_time.begin()
+            self._real_time.begin(agents)
         return {"observations": [leaf[agents] for leaf in episodes.arrays.observations], "infos": infos}
 
     def _step(self, request: dict[str, Any]) -> Any:

@@ -28,7 +28,7 @@ class CartPole(btb.env.BaseVectorEnv):
     """Poles to be balanced on carts.
 
     Observations are float32: the cart's position (m) and speed (m/s), the pole's angle from upright (rad) and angular
-    speed (rad/s). Speeds are those between the last two frames. The action is the speed of the motor, -1 .. 1 for
+    speed (rad/s). Speeds are those between the last two steps. The action is the speed of the motor, -1 .. 1 for
     -3 .. 3 m/s. Each step is rewarded by 1. An episode is over when the cart is more than 2.4 m off or the pole more
     than 12 degrees, and is cut off after 500 steps of 1/50 s.
 
@@ -72,7 +72,7 @@ class CartPole(btb.env.BaseVectorEnv):
         now = self._positions()
         observations = np.empty((self.num_agents, 4), np.float32)
         observations[:, ::2] = now
-        observations[:, 1::2] = (now - self._last) * HERTZ
+        observations[:, 1::2] = (now - self._last) * (HERTZ / self.frames_per_step)
         if self.agents.held.any():
             observations[self.agents.held, 1::2] = 0
         self._last = now

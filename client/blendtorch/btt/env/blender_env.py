@@ -8,12 +8,14 @@ import gymnasium
 import numpy as np
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 
-from ...errors import BlendTorchError, ConfigError, PeerTimeout, ScriptError
+from ...errors import ConfigError, PeerTimeout, ScriptError
 from ...wire.curve import CurveKeys
 from ...wire.spaces import flatten
 from .blenders import DEFAULT_TIMEOUT_S, Blenders, Gone
+from .connection import Description
 from .gym_spaces import check_action, to_gymnasium, value_at
 from .infos import Infos, row_of
+from .pace import Pace
 from .seeds import Seeds
 
 RENDER_MODES = ("human", "rgb_array")
@@ -37,7 +39,8 @@ class BlenderEnv(gymnasium.Env):
     Args:
         scene: The .blend to open; None for Blender's default scene.
         script: The script to run inside Blender; it ends with `btb.env.run(...)`.
-        render_mode: None; "rgb_array": `render` returns a picture; or "human": Blender opens a window.
+        render_mode: None; "rgb_array": `render` returns a picture; or "human": Blender opens a window, and steps are not
+            faster than `metadata["render_fps"]`.
         env_options: Keyword arguments for the environment's class, as far as JSON can say them.
         real_time: True has the simulation go on at its frame rate whatever the agent does, and `info` carry `lag_steps` and
             `lag_s`; None leaves it to the script.
@@ -97,6 +100,7 @@ class BlenderEnv(gymnasium.Env):
         self.observation_space = to_gymnasium(found.observation_space)
         self.action_space = to_gymnasium(found.action_space)
         self.metadata = {**type(self).metadata, **found.metadata}
+        self._pace = pace_of(render_mode, found)
         self._seeds = Seeds(1)
         self._acts = False  # whether an episode has begun and is not over
         self._cut_off = False  # whether the episode was lost outside of a step
@@ -158,6 +162,8 @@ class BlenderEnv(gymnasium.Env):
             )
         if self._cut_off:
             return self._lose()
+        if self._pace is not None:
+            self._pace.keep()
         connection = blenders.connections[0]
         leaves = flatten(self._action_leaves, check_action(self.action_space, action))
         for place, leaf in zip(connection.arrays.actions, leaves, strict=True):
@@ -171,7 +177,7 @@ class BlenderEnv(gymnasium.Env):
             self._acts = False
             blenders.hangs(0, error)
             return self._lose()
-        except BlendTorchError:
+        except BaseException:  # Ctrl-C, too
             self._acts = False  # nobody knows in what state the scene is
             raise
         arrays = connection.arrays
@@ -184,6 +190,7 @@ class BlenderEnv(gymnasium.Env):
         """The environment's picture, H x W x 3 uint8, in render mode "rgb_array"; otherwise None.
 
         Raises:
+            PeerTimeout: An environment at `address` does not answer.
             gymnasium.error.ClosedEnvironmentError, ScriptError: As `reset`.
         """
         blenders = self._open_blenders()
@@ -201,6 +208,8 @@ class BlenderEnv(gymnasium.Env):
                 return blenders.connections[0].render(self._timeout_s)
             except Gone:
                 continue
+            except PeerTimeout as error:
+                blenders.hangs(0, error)
             except ScriptError:
                 self._acts = False  # as after any call that fails
                 raise
@@ -220,7 +229,9 @@ class BlenderEnv(gymnasium.Env):
         seeds, episodes = self._seeds.next([0])
         self._acts = False
         try:
-            return blenders.connections[0].reset(np.zeros(1, np.int64), seeds, episodes, options, self._timeout_s)
+            connection = blenders.connections[0]
+            connection.begin_reset(np.zeros(1, np.int64), seeds, episodes, options, self._timeout_s)
+            return connection.end_reset(1, self._timeout_s)
         except PeerTimeout as error:
             blenders.hangs(0, error)
             raise Gone(str(error)) from error
@@ -241,3 +252,11 @@ def check_render_mode(render_mode: str | None) -> None:
     """
     if render_mode is not None and render_mode not in RENDER_MODES:
         raise ConfigError(f"render_mode is {render_mode!r}, expected None or one of {list(RENDER_MODES)}.")
+
+
+def pace_of(render_mode: str | None, found: Description) -> Pace | None:
+    """How fast steps may be for people who look on; in real time the simulation itself keeps the pace."""
+    rate = found.metadata.get("render_fps")
+    if render_mode != "human" or found.real_time or not isinstance(rate, int | float) or not rate > 0:
+        return None
+    return Pace(rate)

@@ -13,7 +13,7 @@ from gymnasium.vector.utils import batch_space
 from ...errors import BlendTorchError, ConfigError, PeerTimeout, ScriptError
 from ...wire.curve import CurveKeys
 from ...wire.spaces import flatten, leaves, unflatten
-from .blender_env import RENDER_MODES, check_render_mode
+from .blender_env import RENDER_MODES, check_render_mode, pace_of
 from .blenders import DEFAULT_TIMEOUT_S, Blenders, Gone
 from .gym_spaces import check_action, to_gymnasium, value_at
 from .infos import VectorInfos, row_of
@@ -116,6 +116,7 @@ class BlenderVectorEnv(VectorEnv):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.metadata = {**type(self).metadata, **found.metadata, "autoreset_mode": self.autoreset_mode}
+        self._pace = pace_of(render_mode, found)
         self._seeds = Seeds(num_envs)
         self._observations = [
             np.zeros((num_envs, *leaf.shape), leaf.dtype) for _, leaf in leaves(found.observation_space)
@@ -157,14 +158,21 @@ class BlenderVectorEnv(VectorEnv):
         mask = _checked_mask(options.pop("reset_mask", None), self.num_envs)
         self._seeds.set(seed, np.flatnonzero(mask))
         infos = VectorInfos(self.num_envs)
-        for btid in range(self.num_instances):
-            rows = np.flatnonzero(mask[self._slice(btid)])
-            if len(rows):
-                try:
-                    self._begin(btid, rows, options, infos)
-                except BlendTorchError:
-                    self._begun[self._slice(btid)] = False  # nobody knows in what state its scene is
-                    raise
+        rows = {btid: np.flatnonzero(mask[self._slice(btid)]) for btid in range(self.num_instances)}
+        rows = {btid: own for btid, own in rows.items() if len(own)}
+        # All at once; what goes wrong with one is no reason not to wait for the others.
+        asked = {btid: self._ask_to_begin(btid, own, options) for btid, own in rows.items()}
+        failure: BlendTorchError | None = None
+        for btid, own in rows.items():
+            try:
+                if self._begin(btid, own, options, infos, asked[btid]):
+                    for agent in (own + btid * self._num_agents).tolist():
+                        infos.add({"restarted": True}, agent)
+            except BlendTorchError as error:
+                self._begun[self._slice(btid)] = False  # nobody knows in what state its scene is
+                failure = failure or error
+        if failure is not None:
+            raise failure
         return self._batch(), infos.infos
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -194,6 +202,8 @@ class BlenderVectorEnv(VectorEnv):
             names = np.flatnonzero(needed).tolist()
             raise ResetNeeded(f"environments {names} have no episode that goes on: call reset() before step().")
         found = flatten(self._description.action_space, check_action(self.action_space, actions, "actions"))
+        if self._pace is not None:
+            self._pace.keep()
         pending: list[str | BlendTorchError] = []
         for btid, connection in enumerate(blenders.connections):
             pending.append("nothing")
@@ -234,15 +244,21 @@ class BlenderVectorEnv(VectorEnv):
             except BlendTorchError as error:
                 self._begun[self._slice(btid)] = False  # nobody knows in what state its scene is
                 failure = failure or error
+            except BaseException:  # Ctrl-C, for example
+                self._begun[:] = False
+                raise
         self._over = self._terminated | self._truncated
         if failure is not None:
             raise failure
         return self._batch(), self._rewards.copy(), self._terminated.copy(), self._truncated.copy(), infos.infos
 
     def render(self) -> tuple[np.ndarray, ...] | None:
-        """One picture for each Blender, H x W x 3 uint8, in render mode "rgb_array"; otherwise None.
+        """Pictures of all environments, H x W x 3 uint8, in render mode "rgb_array"; otherwise None.
+
+        Agents of one Blender are in one picture, which is then there for each of them.
 
         Raises:
+            PeerTimeout: An environment at `address` does not answer.
             ClosedEnvironmentError, AlreadyPendingCallError, ScriptError, InstanceError: As `reset`.
         """
         blenders = self._open_blenders()
@@ -254,7 +270,7 @@ class BlenderVectorEnv(VectorEnv):
                     'render() was called without a render mode: make the environment with "rgb_array".'
                 )
             return None
-        pictures = []
+        pictures: list[np.ndarray] = []
         for btid in range(self.num_instances):
             while True:
                 try:
@@ -262,10 +278,12 @@ class BlenderVectorEnv(VectorEnv):
                         # Its episodes have been cut off, which the next step will say, unless it is known.
                         self._cut_off[btid] = not self._lost[btid]
                         blenders.reopen(btid)
-                    pictures.append(blenders.connections[btid].render(self._timeout_s))
+                    pictures += [blenders.connections[btid].render(self._timeout_s)] * self._num_agents
                     break
                 except Gone:
                     continue
+                except PeerTimeout as error:
+                    blenders.hangs(btid, error)
                 except ScriptError:
                     self._begun[self._slice(btid)] = False  # as after any call that fails
                     raise
@@ -334,19 +352,51 @@ class BlenderVectorEnv(VectorEnv):
                 infos.add_final(final, {"restarted": True}, agent)
             self._begin(btid, self._rows, {}, infos)
 
-    def _begin(self, btid: int, rows: np.ndarray, options: dict[str, Any], infos: VectorInfos) -> None:
-        """Has agents of one Blender begin their next episode; connects to it again where that is needed."""
+    def _ask_to_begin(self, btid: int, rows: np.ndarray, options: dict[str, Any]) -> bool:
+        """Asks one Blender to have agents begin their next episode; whether it could be asked."""
+        blenders = self._open_blenders()
+        if blenders.is_gone(btid):
+            return False
+        seeds, episodes = self._seeds.next((rows + btid * self._num_agents).tolist())
+        try:
+            blenders.connections[btid].begin_reset(rows, seeds, episodes, options, self._timeout_s)
+        except Gone:
+            return False
+        except PeerTimeout as error:
+            blenders.hangs(btid, error)
+            return False
+        return True
+
+    def _begin(
+        self, btid: int, rows: np.ndarray, options: dict[str, Any], infos: VectorInfos, asked: bool = False
+    ) -> bool:
+        """Has agents of one Blender begin their next episode; connects to it again where that is needed.
+
+        Args:
+            btid: Which Blender.
+            rows: Which of its agents.
+            options: For the environment.
+            infos: Where its infos are added.
+            asked: Whether it was asked already.
+
+        Returns:
+            Whether it was connected to again.
+        """
         blenders, agents = self._open_blenders(), rows + btid * self._num_agents
+        restarted = False
         if self._lost[btid] or self._cut_off[btid]:
             self._begun[self._slice(btid)] = False
         while True:
             try:
-                if blenders.is_gone(btid):
+                if not asked and blenders.is_gone(btid):
                     self._begun[self._slice(btid)] = False
                     blenders.reopen(btid)
-                seeds, episodes = self._seeds.next(agents.tolist())
-                observations, said = blenders.connections[btid].reset(rows, seeds, episodes, options, self._timeout_s)
-                break
+                    restarted = True
+                asked = asked or self._ask_to_begin(btid, rows, options)
+                if asked:
+                    asked = False
+                    observations, said = blenders.connections[btid].end_reset(len(rows), self._timeout_s)
+                    break
             except Gone:
                 continue
             except PeerTimeout as error:
@@ -357,6 +407,7 @@ class BlenderVectorEnv(VectorEnv):
         infos.add_rows(said, agents, np.arange(len(rows)))
         self._seeds.begun(agents)
         self._begun[agents], self._over[agents] = True, False
+        return restarted
 
     def _slice(self, btid: int) -> slice:
         return slice(btid * self._num_agents, (btid + 1) * self._num_agents)

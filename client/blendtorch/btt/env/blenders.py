@@ -14,10 +14,9 @@ from ...launch.addresses import address_list
 from ...launch.launcher import DEFAULT_START_TIMEOUT_S, BlenderLauncher
 from ...launch.supervisor import InstanceState
 from ...wire.curve import CurveKeys
+from ...wire.launch_args import ENV_OPTIONS, ENV_SOCKET
 from .connection import EnvConnection
 
-SOCKET = "ENV"
-OPTIONS = "--env-options"
 DEFAULT_TIMEOUT_S = 60.0
 _PAUSE_S = 0.02
 
@@ -36,9 +35,8 @@ class Blenders:
         env_options: Keyword arguments for the environment's class.
         autoreset: When the next episode begins.
         real_time: Whether the simulation goes on by itself; None as the environment says.
-        timeout_s: How many seconds an answer may take; None for any. A launched Blender that takes longer hangs, and
-            is started
-            again.
+        timeout_s: How many seconds an answer may take; None for any. A launched Blender that takes longer hangs, and is
+            started again.
         curve: The keys of environments that run already, where they have some.
         launch_options: More for `BlenderLauncher`.
 
@@ -144,15 +142,15 @@ class Blenders:
                 "script is missing: what each Blender runs, and ends with btb.env.run(...). Or give address=."
             )
         try:
-            option = [] if not env_options else [OPTIONS, json.dumps(dict(env_options))]
+            option = [] if not env_options else [ENV_OPTIONS, json.dumps(dict(env_options))]
         except TypeError as error:
             raise ConfigError(f"env_options are {env_options!r}, expected what JSON can say: {error}.") from None
         per_instance = launch_options.get("instance_args") or [[]] * num_instances
         options = {**launch_options, "instance_args": [[*map(str, args), *option] for args in per_instance]}
-        self.launcher = BlenderLauncher(scene, script, num_instances, [SOCKET], **options)
+        self.launcher = BlenderLauncher(scene, script, num_instances, [ENV_SOCKET], **options)
         self._stack.enter_context(self.launcher)
         self._curve = self.launcher.launch_info.curve
-        return self.launcher.launch_info.addresses[SOCKET]
+        return self.launcher.launch_info.addresses[ENV_SOCKET]
 
     def _connect(self, btid: int) -> EnvConnection:
         return EnvConnection(self._addresses[btid], btid, self._curve, lambda: self._check(btid))
@@ -168,9 +166,15 @@ class Blenders:
         states = self.launcher.instances
         if not states:
             raise ClosedEnvironmentError("Blender was ended, by another thread, while something was asked of it.")
-        if states[btid].state in ("died", "ended"):
+        if states[btid].state == "died":
             self.launcher.assert_alive()
-            raise InstanceError(f"Blender instance {btid} has {states[btid].state}: {states[btid].detail}")
+            raise InstanceError(f"Blender instance {btid} has died: {states[btid].detail}")
+        if states[btid].state == "ended":
+            self.launcher.assert_alive()
+            raise InstanceError(
+                f"Blender instance {btid} has ended: its script came to its end, or its window was closed. Make a new "
+                "environment."
+            )
         return states[btid]
 
     def _check(self, btid: int) -> None:

@@ -1,6 +1,7 @@
 """The client's end of an environment inside one Blender: requests, replies, and the mailbox that steps go through."""
 
 import secrets
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from gymnasium.error import ClosedEnvironmentError
 
 from ...errors import InstanceError, PeerTimeout, ProtocolError, SharedMemoryError
 from ...wire import Kind, Message, decode
@@ -83,7 +85,7 @@ class Description:
 
 
 class EnvConnection:
-    """One connection to an environment; not thread-safe.
+    """One connection to an environment; not thread-safe, but for `close`, which ends what waits on another thread.
 
     Args:
         address: Where it is served.
@@ -106,6 +108,7 @@ class EnvConnection:
         self.number = secrets.randbits(48)
         self._check = check
         self._closed = False
+        self._using = threading.Lock()  # the socket, which another thread may want to close
         self._mailbox: Mailbox | None = None
         self._early: Message | None = None  # that came while the mailbox was looked at
         self._connect = partial(MessageSocket, "pair", address, bind=False, curve=curve)
@@ -154,15 +157,15 @@ class EnvConnection:
         self._send(name, arguments, timeout_s)
         return self._await_message(timeout_s)
 
-    def reset(
+    def begin_reset(
         self,
         agents: np.ndarray,
         seeds: Sequence[int],
         episodes: Sequence[int],
         options: dict[str, Any] | None,
         timeout_s: float | None,
-    ) -> tuple[list[np.ndarray], Infos]:
-        """Has agents begin given episodes.
+    ) -> None:
+        """Asks to have agents begin given episodes.
 
         Args:
             agents: Which of the environment's, ascending.
@@ -171,15 +174,27 @@ class EnvConnection:
             options: For the environment.
             timeout_s: How many seconds it may take; None for any.
 
+        Raises:
+            As `call`.
+        """
+        asked = {"agents": agents, "seeds": seeds, "episodes": episodes, "options": options}
+        self._send("reset", asked, timeout_s)
+
+    def end_reset(self, count: int, timeout_s: float | None) -> tuple[list[np.ndarray], Infos]:
+        """Waits until the agents have begun.
+
+        Args:
+            count: How many agents `begin_reset` was given, K.
+            timeout_s: How many seconds it may take; None for any.
+
         Returns:
-            What they observe, and their infos: (K, ...) for K agents, in each leaf of the space.
+            What they observe, and their infos: (K, ...) in each leaf of the space.
 
         Raises:
             ProtocolError: The answer cannot be read.
             As `call`.
         """
-        asked = {"agents": agents, "seeds": seeds, "episodes": episodes, "options": options}
-        reply, count = as_dict(self.call("reset", timeout_s, **asked)), len(agents)
+        reply = as_dict(self._await_message(timeout_s))
         wanted = [((count, *leaf.shape), dtype_of(leaf)) for _, leaf in leaves(self.description.observation_space)]
         observations = check_arrays(reply.get("observations"), wanted, "observations")
         return observations, check_infos(reply.get("infos"), count)
@@ -248,18 +263,25 @@ class EnvConnection:
         if self._closed:
             return
         self._closed = True
-        self.number += 1
-        self._socket.try_send(Message(Kind.REQUEST, {"call": "close"}, self.btid, seq=self.number))
-        if self._mailbox is not None:
-            self._mailbox.post_request(self.number, by_message=True)
-        self._socket.close(1.0)
-        self._mailbox = None
+        with self._using:
+            self.number += 1
+            self._socket.try_send(Message(Kind.REQUEST, {"call": "close"}, self.btid, seq=self.number))
+            if self._mailbox is not None:
+                self._mailbox.post_request(self.number, by_message=True)
+            self._socket.close(1.0)
+            self._mailbox = None
 
     def abandon(self) -> None:
         """Closes the connection to a Blender that is gone."""
         self._closed = True
         self._socket.close()
         self._mailbox = None
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedEnvironmentError(
+                "the environment was closed, by another thread, while something was asked of it."
+            )
 
     def _ask_to_open(self, timeout_s: float | None, **arguments: Any) -> Any:
         """As `call`, but asks again, over another connection.
@@ -289,7 +311,11 @@ class EnvConnection:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
             try:
-                self._socket.send(message, _LOOK_EVERY_S if deadline is None else min(_LOOK_EVERY_S, timeout_s or 0))
+                with self._using:
+                    self._check_open()
+                    self._socket.send(
+                        message, _LOOK_EVERY_S if deadline is None else min(_LOOK_EVERY_S, timeout_s or 0)
+                    )
                 break
             except PeerTimeout:
                 self._check()
@@ -325,7 +351,9 @@ class EnvConnection:
     def _recv(self, deadline: float | None, timeout_s: float | None) -> Message | None:
         """The message that answers the last request; None when none has come for a moment, or another one."""
         try:
-            message = self._socket.recv(_LOOK_EVERY_S)
+            with self._using:
+                self._check_open()
+                message = self._socket.recv(_LOOK_EVERY_S)
             if message.seq == self.number and message.kind in (Kind.REPLY, Kind.ERROR):
                 return message
             if message.kind == Kind.END or (message.kind == Kind.ERROR and message.seq == 0):

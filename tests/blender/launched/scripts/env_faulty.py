@@ -18,7 +18,7 @@ class Faulty(btb.env.BaseEnv):
     def __init__(self, fails_to_begin=False):
         if fails_to_begin:
             raise RuntimeError("cannot begin")
-        self.count = 0
+        self.count, self.fault = 0, None
 
     def reset(self, rng, options):
         self.count = 0
@@ -31,20 +31,27 @@ class Faulty(btb.env.BaseEnv):
 
     def step(self, action):
         self.count += 1
-        if self.count == self.at and self.fault:
+        if self.count == self.at and self.fault in FAULTS:
             FAULTS[self.fault]()
         self.advance()
-        return self.observe(), float(action.sum()), self.count == 40, False, {"twice": 2 * self.count}
+        info = {"vector": Vector()} if self.fault == "wrong info" else {"twice": 2 * self.count}
+        return self.observe(), float(action.sum()), self.count == 40, False, info
 
     def observe(self):
         return {"random": self.random, "count": self.count}
 
     def render(self):
+        if self.fault == "hang in render":
+            time.sleep(1000)
         return np.full((4, 6, 3), self.count, np.uint8)
 
 
 def fail():
     raise ValueError("boom")
+
+
+class Vector:
+    """As mathutils has one: what cannot be sent."""
 
 
 FAULTS = {
