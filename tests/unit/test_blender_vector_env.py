@@ -200,7 +200,7 @@ def test_the_order_of_calls_is_checked(two: tuple[FakeEnv, FakeEnv], make_env: M
     assert first(env.step_wait()[0]) == [1, 1, 1, 1]
     with pytest.raises(NoAsyncCallError):
         env.step_wait()
-    assert [image.shape for image in env.render()] == [(2, 3, 3)] * 2
+    assert [image.shape for image in env.render()] == [(2, 3, 3)] * 4  # one for each agent
     env.close()
     env.close()
     for call in (env.reset, env.render, env.step_wait, lambda: env.step(ZEROS)):

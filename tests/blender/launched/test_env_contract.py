@@ -155,5 +155,5 @@ def test_ten_thousand_resets(blender):
             times.append(time.perf_counter() - started)
             memory_mb.append(meter.read().memory_mb)
         logging.getLogger(__name__).info("2000 resets in %s s, %s MB", times, memory_mb)
-        assert memory_mb[-1] - memory_mb[0] < 2
+        assert memory_mb[-1] - memory_mb[2] < 2  # a block of 7 MB is taken once
         assert min(times[2:]) < 2 * times[0]
