@@ -28,6 +28,8 @@ def main() -> None:
     parser.add_argument("--blender", help="path of Blender; by default it is looked for")
     args = parser.parse_args()
 
+    if not args.policy.is_file():
+        parser.error(f"there is no policy {args.policy}: train_ppo.py makes one.")
     policy = PPO.load(args.policy, device="cpu")
     pictures = []
     with gymnasium.make("blendtorch/CartPole-v0", render_mode="rgb_array", blend_path=args.blender) as env:

@@ -226,7 +226,7 @@ class Supervisor:
 
     def _judge_failure(self, reason: str, now: float) -> None:
         if not self._vitals and not self._ending:
-            reason += " before it reported that its script called btb.parse_blendtorch_args()"
+            reason += " before it reported that its script called btb.parse_blendtorch_args() or btb.env.run()"
         if self._vitals and self._vitals.published:
             self._fruitless = 0
         # A start that never worked is not cured by trying again.

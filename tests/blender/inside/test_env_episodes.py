@@ -163,7 +163,7 @@ GOOD = {"a": [0, 1], "b": 2}
     [
         ({"a": [0, 1]}, "'b'"),
         ({**GOOD, "c": 1}, r"\['c'\]"),
-        ({"a": [0, 1, 2], "b": 1}, r"observation\['a'\] of shape \(3,\).*expected \(2,\)"),
+        ({"a": [0, 1, 2], "b": 1}, r"observation\['a'\] of shape \(3,\).*expected shape \(2,\)"),
         ({"a": [0, 1], "b": 1.5}, r"observation\['b'\].*float64.*int64"),
         ({"a": ["x", "y"], "b": 1}, r"observation\['a'\]"),
         (None, "observation_space"),

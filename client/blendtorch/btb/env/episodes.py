@@ -11,7 +11,7 @@ from ...wire.spaces import Leaf, check_space, flatten, leaves, unflatten
 from ...wire.step_arrays import StepArrays
 from ..sampling import sample_rng
 from .base_vector_env import BaseVectorEnv
-from .results import has_info
+from .results import has_info, name_of
 
 # Of all agents a dict of arrays, as Gymnasium's vector environments have; of one agent a list of its dict.
 Infos = dict[str, Any] | list[dict[str, Any]] | None
@@ -63,7 +63,7 @@ class Episodes:
 
     def __init__(self, env: BaseVectorEnv) -> None:
         self.env = env
-        name = type(env).__name__
+        name = self._name = name_of(env)
         self._observation_space = check_space(getattr(env, "observation_space", None), f"{name}.observation_space")
         self._action_space = check_space(getattr(env, "action_space", None), f"{name}.action_space")
         self.num_agents = getattr(env, "num_agents", 0)
@@ -154,7 +154,7 @@ class Episodes:
         result = env.step(actions, self._all if active is None else active)
         if not isinstance(result, tuple) or len(result) not in (4, 5):
             raise ConfigError(
-                f"{type(env).__name__}.step returned {type(result).__name__}, expected a tuple of observations, rewards, "
+                f"{self._name}.step returned {type(result).__name__}, expected a tuple of observations, rewards, "
                 "terminated, truncated, and, if you like, infos."
             )
         self._write_observations(result[0], active)
@@ -202,7 +202,7 @@ class Episodes:
             found = flatten(self._observation_space, value)
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(
-                f"{type(self.env).__name__} returned observations that are not composed as observation_space is: {error}."
+                f"{self._name} returned observations that are not composed as observation_space is: {error}."
             ) from None
         for place, part, path in zip(self.arrays.observations, found, self._paths, strict=True):
             self._write(place, part, agents, f"observation{path}")
@@ -217,9 +217,11 @@ class Episodes:
         rows = self.num_agents if agents is None or is_mask else len(agents)
         expected = (rows, *place.shape[1:])
         if array.shape != expected or not np.can_cast(array.dtype, place.dtype, "same_kind"):
+            seen = f"shape {array.shape[1:]} and dtype {array.dtype}"
+            if array.shape[:1] != (rows,):
+                seen = f"{array.dtype} {array.shape}, in place of {rows} rows"
             raise ConfigError(
-                f"{type(self.env).__name__} returned {what} of shape {array.shape[1:]} and dtype {array.dtype} for "
-                f"{len(array) if array.ndim else 'no'} agents, expected {place.shape[1:]}, {place.dtype} for {rows}."
+                f"{self._name} returned {what} of {seen}, expected shape {place.shape[1:]} and dtype {place.dtype}."
             )
         if agents is None:
             place[...] = array

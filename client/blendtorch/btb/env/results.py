@@ -15,6 +15,11 @@ def has_info(space: Space, found: Any) -> bool:
     return not isinstance(space, Tuple) or isinstance(found[0], tuple)
 
 
+def name_of(env: Any) -> str:
+    """What messages call an environment: the class that the user has written."""
+    return type(getattr(env, "_single", env)).__name__
+
+
 def short(value: Any) -> str:
     """A value for a message."""
     text = repr(value)

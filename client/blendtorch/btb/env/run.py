@@ -1,5 +1,6 @@
 """Serves an environment: what a script calls last."""
 
+import inspect
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -102,7 +103,17 @@ def make_env(env: Maker, options: dict[str, Any]) -> Environment:
     Raises:
         ConfigError: Something else is made.
     """
-    made = env if isinstance(env, BaseEnv | BaseVectorEnv) else env(**options)
+    if isinstance(env, BaseEnv | BaseVectorEnv):
+        return env
+    try:
+        inspect.signature(env).bind(**options)
+    except TypeError as error:
+        raise ConfigError(
+            f"{getattr(env, '__name__', env)} cannot be made with the options {options}: {error}. They are the client's "
+            "env_options; num_agents is num_envs / num_instances of a BlenderVectorEnv. A BaseEnv has one agent: give it "
+            "as many instances as environments."
+        ) from None
+    made = env(**options)
     if not isinstance(made, BaseEnv | BaseVectorEnv):
         raise ConfigError(
             f"btb.env.run was given {env!r}, which makes a {type(made).__name__}, expected a BaseEnv or a BaseVectorEnv."

@@ -22,7 +22,7 @@ class SingleAgent(BaseVectorEnv):
     num_agents = 1
 
     def __init__(self, env: BaseEnv) -> None:
-        self.env = env
+        self.env = self._single = env
         self.observation_space = getattr(env, "observation_space", None)  # type: ignore[assignment]
         self.action_space = getattr(env, "action_space", None)  # type: ignore[assignment]
         self.max_episode_steps = env.max_episode_steps

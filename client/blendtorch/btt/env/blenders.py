@@ -1,5 +1,6 @@
 """The Blenders of an environment: started, connected to, and connected to again when they were started anew."""
 
+import inspect
 import json
 import os
 import time
@@ -140,6 +141,12 @@ class Blenders:
         if script is None:
             raise ConfigError(
                 "script is missing: what each Blender runs, and ends with btb.env.run(...). Or give address=."
+            )
+        known = inspect.signature(BlenderLauncher).parameters.keys() - {"named_sockets", "num_instances"}
+        if unknown := sorted(launch_options.keys() - known):
+            raise ConfigError(
+                f"unknown options {unknown}. Known are those of this class (see its docstring) and of BlenderLauncher: "
+                f"{sorted(known)}. Keyword arguments of the environment's class in Blender go into env_options."
             )
         try:
             option = [] if not env_options else [ENV_OPTIONS, json.dumps(dict(env_options))]

@@ -111,6 +111,7 @@ class EnvConnection:
         self._using = threading.Lock()  # the socket, which another thread may want to close
         self._mailbox: Mailbox | None = None
         self._early: Message | None = None  # that came while the mailbox was looked at
+        self._address = address
         self._connect = partial(MessageSocket, "pair", address, bind=False, curve=curve)
         self._socket = self._connect()
 
@@ -367,8 +368,9 @@ class EnvConnection:
 
     def _timeout(self, timeout_s: float | None) -> PeerTimeout:
         return PeerTimeout(
-            f"Blender instance {self.btid} has not answered for {timeout_s} s. Does its environment hang, does it take "
-            "that long, or is another client connected? timeout_s= says how long to wait."
+            f"Blender instance {self.btid} at {self._address} has not answered for {timeout_s} s. Does its environment "
+            "hang, does it take that long, or is another client connected? Is it still there? timeout_s= says how long to "
+            "wait."
         )
 
 

@@ -71,7 +71,8 @@ def check_action(space: gymnasium.Space, action: Any, name: str = "action") -> A
     except (RuntimeError, TypeError, ValueError):
         raise _invalid(name, f"{_short(action)}, which is no array", space) from None
     if found.shape != space.shape:
-        raise _invalid(name, f"an array of shape {found.shape}, expected {space.shape}", space)
+        what = "an array" if isinstance(action, np.ndarray) else _short(action)
+        raise _invalid(name, f"{what} of shape {found.shape}, expected {space.shape}", space)
     array = _cast(found, space, isinstance(action, np.ndarray | np.generic), name)
     if array.dtype.kind == "f" and np.isnan(array).any():
         raise _invalid(name, f"{array}, which has NaN", space)
