@@ -41,9 +41,11 @@ BY_MESSAGE = -1
 AWAKE_S = 150e-6
 # Where more processes wait than there are cores, whoever waits awake keeps those from working for whom it waits.
 AWAKE_IN_A_CROWD_S = 10e-6
-# Then it naps, until it goes to sleep at its socket: a nap takes some 60 us of time, and next to none of a core.
-WAIT_S = 2e-3
+# Then it naps, a sixty-fourth of the time so far, and some 60 us at least. To be woken at a socket takes longer than that,
+# up to a millisecond; it is for those who wait for long.
+WAIT_S = 50e-3
 _NAP_S = 1e-6
+_NAP_SHARE = 64
 _give_way = getattr(os, "sched_yield", lambda: time.sleep(0))
 
 
@@ -217,7 +219,7 @@ class Mailbox:
                 if now < awake_until:
                     give_way()
                 elif now < until:
-                    time.sleep(_NAP_S)
+                    time.sleep(max(_NAP_S, (now - started) / _NAP_SHARE))
                 else:
                     return False
         fence()
