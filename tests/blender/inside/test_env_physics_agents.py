@@ -173,9 +173,9 @@ def test_animated_bodies_stay_animated():
 
 
 def test_bodies_that_are_added_later_are_told(env):
-    bpy.context.scene.rigidbody_world.collection.objects.link(bpy.data.objects["Camera"].copy())
-    mesh = bpy.data.objects.new("More", bpy.data.meshes.new("More"))
-    bpy.context.scene.rigidbody_world.collection.objects.link(mesh)
+    more = bpy.data.objects.new("More", bpy.data.meshes.new("More"))
+    bpy.context.scene.collection.objects.link(more)
+    bpy.context.scene.rigidbody_world.collection.objects.link(more)
     with pytest.raises(SceneError, match="Make PhysicsAgents last"):
         env.agents.matrices("Cart")
 

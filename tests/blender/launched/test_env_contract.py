@@ -28,6 +28,7 @@ def test_gymnasiums_checker(name, blender):
             check_env(env.unwrapped, skip_render_check=True)
 
 
+@pytest.mark.one_blender
 @each
 def test_an_environment_as_one_uses_it(name, blender):
     with gymnasium.make(name, blend_path=blender, render_mode="rgb_array") as env:

@@ -45,6 +45,7 @@ def test_across_resets_and_processes(blender):
         np.testing.assert_array_equal(run, runs[0])
 
 
+@pytest.mark.one_blender
 def test_many_agents_whose_episodes_end_at_different_times(blender):
     runs = []
     for num_envs, num_instances in [(4, 1), (4, 1), (8, 2)]:
@@ -54,6 +55,7 @@ def test_many_agents_whose_episodes_end_at_different_times(blender):
         np.testing.assert_array_equal(run, runs[0])
 
 
+@pytest.mark.one_blender
 def test_across_layouts(blender):
     """Each agent is the same whatever the number of Blenders, and whatever agents those have."""
     with made(4, 4, blender) as env:
