@@ -79,10 +79,10 @@ class Box(Leaf):
         except ConfigError:
             raise
         except ValueError as error:
-            raise ConfigError(f"bounds of a Box do not fit its shape {_short(shape)}: {error}.") from None
+            raise ConfigError(f"bounds of a Box do not fit its shape {short(shape)}: {error}.") from None
         if not in_order:
             raise ConfigError(
-                f"bounds of a Box are {_short(low)} and {_short(high)}, expected none below the other, and no NaN."
+                f"bounds of a Box are {short(low)} and {short(high)}, expected none below the other, and no NaN."
             )
 
     def to_body(self) -> dict[str, Any]:
@@ -118,12 +118,12 @@ class Discrete(Leaf):
             self.n, self.start = operator.index(n), operator.index(start)
         except TypeError:
             raise ConfigError(
-                f"n and start of a Discrete are {_short(n)} and {_short(start)}, expected whole numbers."
+                f"n and start of a Discrete are {short(n)} and {short(start)}, expected whole numbers."
             ) from None
         if not 1 <= self.n <= _INT64.max:
-            raise ConfigError(f"n of a Discrete is {_short(n)}, expected at least 1, in 64 bits.")
+            raise ConfigError(f"n of a Discrete is {short(n)}, expected at least 1, in 64 bits.")
         if not _INT64.min <= self.start <= _INT64.max - self.n + 1:
-            raise ConfigError(f"start of a Discrete is {_short(start)}, which does not fit into 64 bits with n = {n}.")
+            raise ConfigError(f"start of a Discrete is {short(start)}, which does not fit into 64 bits with n = {n}.")
 
     def to_body(self) -> dict[str, Any]:
         """What the handshake carries."""
@@ -148,7 +148,7 @@ class MultiDiscrete(Leaf):
         except ValueError:
             given = np.empty(0)
         if given.dtype.kind not in "iu" or not given.size or given.min() < 1 or given.max() > _INT64.max:
-            raise ConfigError(f"nvec of a MultiDiscrete is {_short(nvec)}, expected whole numbers of at least 1.")
+            raise ConfigError(f"nvec of a MultiDiscrete is {short(nvec)}, expected whole numbers of at least 1.")
         self.shape = _checked_shape(given.shape, "shape of a MultiDiscrete")
         self.nvec = given.astype(np.int64)
 
@@ -173,7 +173,7 @@ class MultiBinary(Leaf):
         sizes = n if isinstance(n, Sequence | np.ndarray) and not isinstance(n, str | bytes) else (n,)
         self.shape = _checked_shape(sizes, "n of a MultiBinary")
         if 0 in self.shape:
-            raise ConfigError(f"n of a MultiBinary is {_short(n)}, expected numbers of at least 1.")
+            raise ConfigError(f"n of a MultiBinary is {short(n)}, expected numbers of at least 1.")
 
     def to_body(self) -> dict[str, Any]:
         """What the handshake carries."""
@@ -190,7 +190,7 @@ class Dict:
     def __init__(self, spaces: "Mapping[str, Space]") -> None:
         if not spaces or not all(type(key) is str for key in spaces):
             raise ConfigError(
-                f"keys of a Dict space are {_short(list(spaces))}, expected at least one, all of them texts."
+                f"keys of a Dict space are {short(list(spaces))}, expected at least one, all of them texts."
             )
         self.spaces = {key: _space(spaces[key]) for key in sorted(spaces)}
 
@@ -238,7 +238,7 @@ Space: TypeAlias = Box | Discrete | MultiDiscrete | MultiBinary | Dict | Tuple
 def _space(value: Any) -> "Space":
     if not isinstance(value, Leaf | Dict | Tuple):
         raise ConfigError(
-            f"{_short(value)} is no space, expected one of btb.env.spaces: Box, Discrete, MultiDiscrete, MultiBinary, "
+            f"{short(value)} is no space, expected one of btb.env.spaces: Box, Discrete, MultiDiscrete, MultiBinary, "
             "Dict, Tuple."
         )
     return value  # type: ignore[return-value]
@@ -311,7 +311,7 @@ def space_from_body(body: Any) -> "Space":
     try:
         return check_space(_read(body, 0), "it")
     except (ConfigError, KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ProtocolError(f"the environment declares a space that cannot be read: {_short(error)}.") from None
+        raise ProtocolError(f"the environment declares a space that cannot be read: {short(error)}.") from None
 
 
 def _read(body: Any, depth: int) -> "Space":
@@ -344,19 +344,19 @@ def _dtype_of_box(dtype: DTypeLike) -> np.dtype:
     except (TypeError, ValueError, SyntaxError):
         found = np.dtype(object)
     if found.name not in DTYPES or found.kind not in "iuf":
-        raise ConfigError(f"dtype of a Box is {_short(dtype)}, expected one of integers or floats, such as 'float32'.")
+        raise ConfigError(f"dtype of a Box is {short(dtype)}, expected one of integers or floats, such as 'float32'.")
     return found
 
 
 def _cast_bound(bound: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """A bound in the dtype of its space, which has to be able to hold it; floats may be rounded."""
     if bound.dtype.kind not in "biuf":
-        raise ConfigError(f"a bound of a Box is {_short(bound)}, expected numbers.")
+        raise ConfigError(f"a bound of a Box is {short(bound)}, expected numbers.")
     with np.errstate(invalid="ignore", over="ignore"):
         cast = bound.astype(dtype)
     same = np.isinf(cast) == np.isinf(bound) if dtype.kind == "f" else cast == bound
     if not np.all(same):
-        raise ConfigError(f"a bound of a Box is {_short(bound)}, which {dtype} cannot hold.")
+        raise ConfigError(f"a bound of a Box is {short(bound)}, which {dtype} cannot hold.")
     return cast
 
 
@@ -364,15 +364,15 @@ def _checked_shape(shape: Any, name: str) -> tuple[int, ...]:
     try:
         sizes = tuple(operator.index(size) for size in shape)
     except TypeError:
-        raise ConfigError(f"{name} is {_short(shape)}, expected whole numbers.") from None
+        raise ConfigError(f"{name} is {short(shape)}, expected whole numbers.") from None
     if min(sizes, default=0) < 0 or len(sizes) >= MAX_NDIM:  # the agents take one dimension
-        raise ConfigError(f"{name} is {_short(sizes)}, expected less than {MAX_NDIM} numbers, none of them negative.")
+        raise ConfigError(f"{name} is {short(sizes)}, expected less than {MAX_NDIM} numbers, none of them negative.")
     if math.prod(max(size, 1) for size in sizes) > MAX_ELEMENTS:
-        raise ConfigError(f"{name} is {_short(sizes)}, expected at most {MAX_ELEMENTS} elements.")
+        raise ConfigError(f"{name} is {short(sizes)}, expected at most {MAX_ELEMENTS} elements.")
     return sizes
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
     """A value for a message, which does not grow with it."""
     try:
         text = repr(value)

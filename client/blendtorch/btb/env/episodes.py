@@ -11,7 +11,7 @@ from ...wire.spaces import Leaf, check_space, flatten, leaves, unflatten
 from ...wire.step_arrays import StepArrays
 from ..sampling import sample_rng
 from .base_vector_env import BaseVectorEnv
-from .results import has_info, name_of
+from .results import has_info, name_of, parts_of
 
 # Of all agents a dict of arrays, as Gymnasium's vector environments have; of one agent a list of its dict.
 Infos = dict[str, Any] | list[dict[str, Any]] | None
@@ -151,12 +151,8 @@ class Episodes:
             arrays.rewards[:], arrays.terminated[:], arrays.truncated[:] = 0, False, False
             return None
         actions = unflatten(self._action_space, [leaf.copy() for leaf in arrays.actions])
-        result = env.step(actions, self._all if active is None else active)
-        if not isinstance(result, tuple) or len(result) not in (4, 5):
-            raise ConfigError(
-                f"{self._name}.step returned {type(result).__name__}, expected a tuple of observations, rewards, "
-                "terminated, truncated, and, if you like, infos."
-            )
+        expected = "observations, rewards, terminated, truncated, and, if you like, infos"
+        result = parts_of(env.step(actions, self._all if active is None else active), self._name, expected)
         self._write_observations(result[0], active)
         self._write(arrays.rewards, result[1], None, "rewards")
         self._write(arrays.terminated, result[2], None, "terminated")

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from ...wire.spaces import Space, Tuple
+from ...errors import ConfigError
+from ...wire.spaces import Space, Tuple, short
 
 
 def has_info(space: Space, found: Any) -> bool:
@@ -20,7 +21,14 @@ def name_of(env: Any) -> str:
     return type(getattr(env, "_single", env)).__name__
 
 
-def short(value: Any) -> str:
-    """A value for a message."""
-    text = repr(value)
-    return text if len(text) < 200 else f"{text[:200]}..."
+def parts_of(result: Any, name: str, expected: str) -> tuple:
+    """What `step` has returned: the observation, reward, terminated, truncated, and, if there is one, the info.
+
+    Raises:
+        ConfigError: It is something else; `expected` says what it should be.
+    """
+    if not isinstance(result, tuple) or len(result) not in (4, 5):
+        raise ConfigError(
+            f"{name}.step returned {type(result).__name__} {short(result)}, expected a tuple of {expected}."
+        )
+    return result

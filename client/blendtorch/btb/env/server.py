@@ -96,11 +96,6 @@ class EnvServer:
         return self._socket.addresses[0]
 
     @property
-    def step_s(self) -> float:
-        """How long a step is, in seconds of simulated time."""
-        return self._step_s
-
-    @property
     def has_client(self) -> bool:
         """Whether a client has opened the environment and not closed it."""
         return self._is_open
