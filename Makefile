@@ -5,7 +5,7 @@ PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 PYTEST := -m pytest -q
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo blenders test test-unit test-inside test-launched gui test-gui panel-screenshots lint bench addon clean
+.PHONY: help install demo blenders test test-unit test-inside test-launched test-environments gui test-gui panel-screenshots lint bench addon clean
 
 help: ## shows this
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -27,21 +27,26 @@ blenders: install
 	@scripts/blender_venv.sh 5.2 3.13
 
 # In this order two of them at a time (make -j2) take the shortest time.
-test: test-launched test-unit test-inside ## installs and runs all tests that need no window
+test: test-launched test-unit test-inside test-environments ## installs and runs all tests that need no window
 
 test-unit: install ## the tests without Blender
 	.venv/bin/python $(PYTEST) tests/unit
 
-# The same tests inside each Blender. A process is one Blender: one for the add-on's tests, and one for the others, for Blender 4.5
-# crashed in a render with EEVEE (test_setup_samples.py) that came after all of the add-on's in the same process.
+# The same tests inside each Blender. A process is one Blender: one for the add-on's tests, and one for the others, for in one that
+# runs all of them Mesa may crash (docs/blender-notes.md, the last chapter).
 test-inside: blenders
 	@for python in .venv/bin/python .venv-blender-*/bin/python; do \
 		echo "== $$python"; $$python $(PYTEST) tests/blender/inside --ignore-glob '*test_addon_*' || exit 1; \
 		$$python $(PYTEST) tests/blender/inside/test_addon_*.py || exit 1; \
 	done
 
+ENVIRONMENTS := test_env_*.py test_control_examples.py
+
 test-launched: blenders
-	.venv/bin/python $(PYTEST) tests/blender/launched
+	.venv/bin/python $(PYTEST) tests/blender/launched $(ENVIRONMENTS:%=--ignore-glob '*/%')
+
+test-environments: blenders
+	.venv/bin/python $(PYTEST) $(ENVIRONMENTS:%=tests/blender/launched/%)
 
 gui: # Debian's Blenders 5.2 and 4.3, side by side
 	@tests/gui/provision.sh trixie .gui-trixie & trixie=$$!; \
