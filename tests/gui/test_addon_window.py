@@ -75,7 +75,7 @@ def test_from_the_zip_to_batches(open_window, tmp_path):
         window.run(f"bpy.ops.wm.save_as_mainfile(filepath={str(tmp_path / 'cube.blend')!r})")  # which stops nothing
         window.run("bpy.context.scene.blendtorch.recording.num_samples = 24")
         window.press("record_start")
-        window.wait_for(f"{ENGINE}.stats is not None and {ENGINE}.stats.recorded > 10", 120)
+        window.wait_for(f"{ENGINE}.stats is not None and {ENGINE}.stats.recorded > 10", 60)
         window.step("recording")
         window.picture("recording")
         window.wait_for(f"not {ENGINE}.state.recording", 60)
