@@ -117,3 +117,20 @@ def test_a_loader_that_is_dropped_at_the_streams_end_lets_go(instance: Start) ->
     sources = loader._connection.receiver.sources  # type: ignore[union-attr]
     del loader
     assert all(source._closed for source in sources)
+
+
+def test_a_loader_that_is_dropped_with_batches_ready_lets_go(instance: Start) -> None:
+    """And is not taken for a client that is slow: for such a one an instance waits as long as it is connected."""
+    loader = StreamLoader(instance(samples(400), then="stay").address, 4)
+    next(iter(loader))
+    connection = loader._connection
+    assert connection is not None
+    while not connection.queue.full():
+        time.sleep(0.01)
+    time.sleep(0.1)  # the thread waits for room
+    del loader
+    deadline = time.monotonic() + 5
+    while threads() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert all(source._closed for source in connection.receiver.sources)
+    assert connection.queue.empty()

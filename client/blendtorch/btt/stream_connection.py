@@ -157,23 +157,7 @@ class StreamConnection:
 
     def _run(self) -> None:
         try:
-            for delivery in self._assemble():
-                passed_on = False
-                try:
-                    if self._transform is not None:
-                        delivery.batch = self._transform(delivery.batch)
-                    if self._device is not None:
-                        delivery.batch = to_device(delivery.batch, self._device)
-                    passed_on = self._put(delivery)
-                finally:
-                    if not passed_on:
-                        self._drop(delivery)
-                if not passed_on:
-                    return
-                del delivery  # the trainer's from now on: its memory is used again when that does not use it any more
-            if self._recorder is not None:
-                self._recorder.close()
-            self._put(_End())
+            self._queue_all()
         except BaseException as error:
             self._put(error)
         with self._lock:
@@ -182,6 +166,26 @@ class StreamConnection:
                 return
         self._take_back()
         self.close()
+
+    def _queue_all(self) -> None:
+        """Queues batches to the end of the stream, or of this connection."""
+        for delivery in self._assemble():
+            passed_on = False
+            try:
+                if self._transform is not None:
+                    delivery.batch = self._transform(delivery.batch)
+                if self._device is not None:
+                    delivery.batch = to_device(delivery.batch, self._device)
+                passed_on = self._put(delivery)
+            finally:
+                if not passed_on:
+                    self._drop(delivery)
+            if not passed_on:
+                return
+            del delivery  # the trainer's from now on: its memory is used again when that does not use it any more
+        if self._recorder is not None:
+            self._recorder.close()
+        self._put(_End())
 
     def _put(self, what: _Queued) -> bool:
         return put(self.queue, what, self._stop)
