@@ -66,6 +66,8 @@ class AddonWindow(Window):
     def __exit__(self, *exception: Any) -> None:
         if exception[0] is not None and self.process.poll() is None:
             self.step("failed")
+            state = "f'{e.state}\\n{e.stats}\\n{e.notice}\\n{e.errors.by_name}'"
+            print(self.run(f"e = addon('engine').engine\nresult = {state}"))
             print(self.tail())
         super().__exit__(*exception)
 
