@@ -25,12 +25,18 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at proces
 
 
 def test_window_and_workers_share_the_indices(scene, tmp_path):
-    scene.blendtorch.recording.num_samples = 300
+    recording = scene.blendtorch.recording
+    folder = recording.folder
     assert bpy.ops.blendtorch.workers_launch() == {"FINISHED"}
     assert names() == ["starting", "starting"]
     assert engine.state.stream  # it was opened
     assert not bpy.ops.blendtorch.workers_launch.poll()
     work_until(all_run)
+    recording.folder, recording.num_samples = str(tmp_path / "before"), 0
+    engine.start_recording(scene)
+    work_until(lambda: all(one.images for one in workers.states()))  # their first takes seconds on a busy machine
+    engine.stop_recording()
+    recording.folder, recording.num_samples = folder, 300
     engine.start_recording(scene)
     work_until(lambda: not engine.state.recording)
     found = indices(tmp_path)
