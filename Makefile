@@ -32,12 +32,19 @@ test: test-launched test-unit test-inside test-environments ## installs and runs
 test-unit: install ## the tests without Blender
 	.venv/bin/python $(PYTEST) tests/unit
 
-# The same tests inside each Blender. A process is one Blender: one for the add-on's tests, and one for the others, for in one that
-# runs all of them Mesa may crash (docs/blender-notes.md, the last chapter).
+# The same tests inside each Blender. A process is one Blender, and one that has drawn with EEVEE is to end within a minute, for then
+# Blender begins to free shaders, and Mesa may crash (docs/blender-notes.md, the last chapter).
+INSIDE := tests/blender/inside/test_
+ADDON := $(wildcard $(INSIDE)addon_*.py)
+EEVEE_FRAMES := $(wildcard $(INSIDE)frame_renderer*.py)
+EEVEE_SETUPS := $(wildcard $(INSIDE)label_holes.py $(INSIDE)offscreen.py $(INSIDE)setup_*.py)
+OTHERS := $(filter-out $(ADDON) $(EEVEE_FRAMES) $(EEVEE_SETUPS),$(wildcard $(INSIDE)*.py))
+
 test-inside: blenders
 	@for python in .venv/bin/python .venv-blender-*/bin/python; do \
-		echo "== $$python"; $$python $(PYTEST) tests/blender/inside --ignore-glob '*test_addon_*' || exit 1; \
-		$$python $(PYTEST) tests/blender/inside/test_addon_*.py || exit 1; \
+		for files in "$(OTHERS)" "$(ADDON)" "$(EEVEE_FRAMES)" "$(EEVEE_SETUPS)"; do \
+			echo "== $$python"; $$python $(PYTEST) $$files || exit 1; \
+		done; \
 	done
 
 ENVIRONMENTS := test_env_*.py test_control_examples.py
