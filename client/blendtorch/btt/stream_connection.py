@@ -93,9 +93,14 @@ class StreamConnection:
     def start(self) -> None:
         """Sees to it that the thread runs."""
         if self._thread is None:
+            thread = threading.Thread(target=self._run, name="blendtorch stream loader", daemon=True)
             self._running = True
-            self._thread = threading.Thread(target=self._run, name="blendtorch stream loader", daemon=True)
-            self._thread.start()
+            try:
+                thread.start()
+            except BaseException:
+                self._running = False
+                raise
+            self._thread = thread
 
     def get(self) -> _Queued | None:
         """Waits for what comes next; None when the connection was ended."""
@@ -183,7 +188,7 @@ class StreamConnection:
             if not passed_on:
                 return
             del delivery  # the trainer's from now on: its memory is used again when that does not use it any more
-        if self._recorder is not None:
+        if self._recorder is not None and not self._stop.is_set():
             self._recorder.close()
         self._put(_End())
 

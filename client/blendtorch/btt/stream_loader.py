@@ -50,7 +50,8 @@ class StreamLoader:
         prefetch: How many batches are put together ahead.
         device: Where the tensors go; None leaves them in main memory.
         pin_memory: Whether batches lie in page-locked memory; None when `device` is a CUDA device.
-        transform: Called on each batch, in the background thread, before it goes to `device`.
+        transform: Called on each batch, in the background thread, before it goes to `device`. One that refers to the loader
+            keeps it alive: then only `close` ends the stream.
         drop_last: Whether a last batch that is not full is dropped.
         order: "arrival" gives samples as they come, from all instances in turn. "index" gives them by `btindex`: the same
             stream at each run, whatever the number of instances; a slow instance then holds the others.
