@@ -33,7 +33,8 @@ test-unit: install ## the tests without Blender
 	.venv/bin/python $(PYTEST) tests/unit
 
 # The same tests inside each Blender. A process is one Blender, and one that has drawn with EEVEE is to end within a minute, for then
-# Blender begins to free shaders, and Mesa may crash (docs/blender-notes.md, the last chapter).
+# Blender begins to free shaders, and Mesa may crash (docs/blender-notes.md, the last chapter). A new file of tests that draws with EEVEE
+# belongs to one of the two groups of that name.
 INSIDE := tests/blender/inside/test_
 ADDON := $(wildcard $(INSIDE)addon_*.py)
 EEVEE_FRAMES := $(wildcard $(INSIDE)frame_renderer*.py)
@@ -43,7 +44,7 @@ OTHERS := $(filter-out $(ADDON) $(EEVEE_FRAMES) $(EEVEE_SETUPS),$(wildcard $(INS
 test-inside: blenders
 	@for python in .venv/bin/python .venv-blender-*/bin/python; do \
 		for files in "$(OTHERS)" "$(ADDON)" "$(EEVEE_FRAMES)" "$(EEVEE_SETUPS)"; do \
-			echo "== $$python"; $$python $(PYTEST) $$files || exit 1; \
+			test -n "$$files" && echo "== $$python" && $$python $(PYTEST) $$files || exit 1; \
 		done; \
 	done
 
