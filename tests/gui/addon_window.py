@@ -64,12 +64,14 @@ class AddonWindow(Window):
         self._open_at = 0  # how far below the sidebar's top the open panel begins, at the least
 
     def __exit__(self, *exception: Any) -> None:
-        if exception[0] is not None and self.process.poll() is None:
-            self.step("failed")
-            state = "f'{e.state}\\n{e.stats}\\n{e.notice}\\n{e.errors.by_name}'"
-            print(self.run(f"e = addon('engine').engine\nresult = {state}"))
-            print(self.tail())
-        super().__exit__(*exception)
+        try:
+            if exception[0] is not None and self.process.poll() is None:
+                print(self.tail())
+                self.step("failed")
+                state = "f'{e.state}\\n{e.stats}\\n{e.notice}\\n{e.errors.by_name}'"
+                print(self.run(f"e = addon('engine').engine\nresult = {state}"))
+        finally:
+            super().__exit__(*exception)
 
     def step(self, name: str) -> Path:
         """Takes a screenshot for people to look at, numbered."""
