@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.blenders import BLENDERS, THIS, missing, skip_is_failure
+from tests.blenders import BLENDERS, THIS, missing, skip
 from tests.leftovers import leaves_nothing  # noqa: F401  (a fixture)
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -21,7 +21,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def blender(request) -> str:
     """The path of a Blender, one version after the other."""
     if reason := missing(request.param):
-        (pytest.fail if skip_is_failure() else pytest.skip)(reason)
+        skip(reason)
     return str(BLENDERS[request.param])
 
 
